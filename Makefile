@@ -1,0 +1,54 @@
+# make local | make test | make check; `make` alone lists them. Everything lives in .venv.
+PYTHON ?= python3
+PORT ?= 8000
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: help local test test-unit check format lock clean
+
+help:
+	@echo "make local [PORT=8000]  run the API on this machine, with tokens and curl lines to try"
+	@echo "make test               run every test"
+	@echo "make test-unit          run the tests that need no embedded AWS; seconds"
+	@echo "make check              lint, types and format"
+	@echo "make format             mend what the linter and the formatter can"
+	@echo "make lock               resolve requirements-dev.in into requirements-dev.txt"
+	@echo "make clean              remove the virtual environment and what tools have left"
+
+$(READY): requirements.txt requirements-dev.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+		|| { echo "Python 3.11 or newer is needed; name one: make PYTHON=python3.12"; exit 1; }
+	@echo "Setting up $(VENV); the first time takes about a minute ..."
+	@$(PYTHON) -m venv $(VENV) \
+		|| { echo "This Python cannot make virtual environments (on Debian: apt install python3-venv)."; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+local: $(READY)
+	@exec $(BIN)/python manage.py local --port $(PORT)
+
+# In CI the check comes first.
+test: $(READY) $(if $(CI),check)
+	@$(BIN)/python -m pytest
+
+test-unit: $(READY)
+	@$(BIN)/python -m pytest -m "not e2e"
+
+check: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+lock: $(READY)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url \
+		--custom-compile-command "make lock" requirements-dev.in -o requirements-dev.txt
+
+clean:
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,40 @@
+"""The routes, and who stands in front of them. Who may call what is in chalicelib/rules.py."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from chalice.app import AuthRequest, Chalice, Request, Response
+
+from chalicelib import gateway_lock, handler_lock
+from chalicelib.body import json_body
+
+app = Chalice(app_name="api-guard")
+
+#: How long API Gateway keeps the authorizer's answer for a token, in seconds (0 to 3600). 300 is its default:
+#: a role that is taken away holds for so long at most, and most requests cost no authorizer at all. A token's
+#: expiry is not affected: the handler lock checks it for every request.
+AUTHORIZER_TTL = 300
+
+
+@app.authorizer(ttl_seconds=AUTHORIZER_TTL)
+def jwt_authorizer(request: AuthRequest) -> dict[str, Any]:
+    # Deployed functions are known by this name in this file: `chalice deploy` never changes a handler string.
+    return gateway_lock.authorize(request.token, request.method_arn)
+
+
+@app.middleware("http")
+def lock(request: Request, get_response: Callable[[Request], Response]) -> Response:
+    return handler_lock.guard(app.routes, request, get_response)
+
+
+@app.route("/protected-resource", methods=["GET"], authorizer=jwt_authorizer)
+def read_protected_resource() -> dict[str, Any]:
+    caller = handler_lock.caller_of(app.current_request)
+    return {"message": "You may read this.", "subject": caller.subject, "roles": sorted(caller.roles)}
+
+
+@app.route("/protected-resource", methods=["POST"], authorizer=jwt_authorizer)
+def write_protected_resource() -> Any:
+    return json_body(app.current_request)

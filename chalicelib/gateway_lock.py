@@ -1,0 +1,88 @@
+"""The gateway lock: what the Lambda authorizer answers API Gateway."""
+
+from __future__ import annotations
+
+import time
+import traceback
+from functools import cache
+from typing import Any
+
+from chalicelib import decisions, keys, policy, rules, settings, tokens
+from chalicelib.caller import to_context
+from chalicelib.reason import Reason
+
+try:
+    from chalice.local import InvalidAuthorizerError, NotAuthorizedError
+except ImportError:  # Lambda has only Chalice's runtime; there any exception will do
+    NotAuthorizedError = InvalidAuthorizerError = Exception  # type: ignore[misc, assignment]  # base classes only
+
+
+class Unauthorized(NotAuthorizedError):
+    """The client's fault, a 401: API Gateway knows it by its text, `chalice local` by the base class."""
+
+    def __init__(self) -> None:
+        super().__init__({"x-amzn-ErrorType": "UnauthorizedException"}, b'{"message":"Unauthorized"}')
+
+    def __str__(self) -> str:
+        return "Unauthorized"
+
+
+class AuthorizerFailure(InvalidAuthorizerError):
+    """Our own trouble, a 500: API Gateway keeps no answer for it, so it ends when the trouble does."""
+
+    def __init__(self) -> None:
+        super().__init__({"x-amzn-ErrorType": "AuthorizerConfigurationException"}, b'{"message":null}')
+
+    def __str__(self) -> str:
+        return "The authorizer failed; its log says why"
+
+
+@cache
+def _source() -> keys.KeySource:
+    return keys.source(settings.current())
+
+
+def authorize(authorization: str, method_arn: str) -> dict[str, Any]:
+    """Answer with the caller and a policy for the whole API; raise Unauthorized or AuthorizerFailure."""
+    since = decisions.started()
+    where: dict[str, Any] = {}
+    try:
+        stage_arn, method, path = policy.parse_method_arn(method_arn)
+        where = {"method": method, "route": rules.match(method, path)}
+        requirements = settings.current().requirements
+        caller = tokens.verify(authorization, _source().keys(), requirements, time.time())
+        permitted = rules.permitted(caller.roles)
+        answer = to_context(caller, rules.ROLES)
+        answer["policyDocument"] = policy.policy_document(stage_arn, permitted, rules.guarded())
+    except tokens.InvalidToken as refusal:
+        decisions.record(
+            "gateway", "unauthorized", since, reason=refusal.reason, kid=refusal.unverified_kid, **where
+        )
+        # Neither error carries its cause along: Lambda would log it.
+        raise Unauthorized from None
+    except Exception as trouble:  # noqa: BLE001  # whatever it is, it must become a 500 and never an Allow or a Deny
+        reason, detail = _explain(trouble)
+        decisions.record("gateway", "error", since, reason=reason, detail=detail, **where)
+        raise AuthorizerFailure from None
+    # The route that was asked for decides nothing here; the line says what the policy means for it.
+    denied = where["route"] not in permitted
+    decisions.record(
+        "gateway",
+        "deny" if denied else "allow",
+        since,
+        reason=Reason.NO_PERMISSION if denied else None,
+        caller=caller,
+        kid=caller.key_id,
+        **where,
+    )
+    return answer
+
+
+def _explain(trouble: Exception) -> tuple[Reason, str]:
+    """Return what the log says: of a stranger's exception only its place, for its text may hold a value."""
+    if isinstance(trouble, settings.SettingsError):
+        return Reason.BAD_SETTING, str(trouble)
+    if isinstance(trouble, keys.KeysUnavailable):
+        return Reason.KEYS_UNAVAILABLE, str(trouble)
+    place = traceback.extract_tb(trouble.__traceback__)[-1]
+    return Reason.UNEXPECTED, f"{type(trouble).__name__} in {place.name}, line {place.lineno}"

@@ -1,0 +1,70 @@
+"""The handler lock: a middleware in front of every view that checks caller, method and route once more.
+
+It closes what the gateway cannot: an answer in API Gateway's cache that outlives the token, `*` in a policy
+that crosses `/`, a resource policy that allows, a function that is invoked past the gateway.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from chalice.app import Request, Response
+
+from chalicelib import decisions, rules
+from chalicelib.caller import Caller, from_context
+from chalicelib.reason import Reason
+
+#: Where the lock leaves the caller for the views, in the request's context.
+CALLER = "caller"
+
+
+def guard(
+    routes: Mapping[str, Mapping[str, Any]],
+    request: Request | None,
+    get_response: Callable[[Request], Response],
+) -> Response:
+    """Let the request through to its view, or answer 401 or 403 as the table says. `routes` are the app's."""
+    since = decisions.started()
+    if request is None:  # an event that API Gateway never sends: Chalice found no route in it
+        return _refuse(401, Reason.NO_CALLER, since)
+    if request.method not in routes.get(request.path, {}):
+        return get_response(request)  # there is no view to guard: Chalice answers 405
+    route = (request.method, request.path)
+    about: dict[str, Any] = {
+        "method": request.method,
+        "route": route,
+        "request_id": request.context.get("requestId"),
+    }
+    group = rules.RULES.get(route, frozenset())
+    if group == rules.PUBLIC:
+        decisions.record("handler", "allow", since, **about)
+        return get_response(request)
+    try:
+        caller = from_context(request.context.get("authorizer"))
+    except ValueError:
+        return _refuse(401, Reason.NO_CALLER, since, **about)
+    about["caller"] = caller
+    if time.time() >= caller.expires_at:
+        return _refuse(401, Reason.EXPIRED, since, **about)
+    if not group & caller.roles:
+        return _refuse(403, Reason.NO_PERMISSION, since, **about)
+    decisions.record("handler", "allow", since, **about)
+    request.context[CALLER] = caller
+    return get_response(request)
+
+
+def caller_of(request: Request | None) -> Caller:
+    """Return the caller of a guarded request; LookupError on a public route, where there is none."""
+    if request is None:
+        raise LookupError("no request is being answered")
+    caller: Caller = request.context[CALLER]
+    return caller
+
+
+def _refuse(status: int, reason: Reason, since: float, **about: Any) -> Response:
+    decisions.record("handler", "unauthorized" if status == 401 else "deny", since, reason=reason, **about)
+    if status == 401:
+        return Response({"message": "Unauthorized"}, status_code=401, headers={"WWW-Authenticate": "Bearer"})
+    return Response({"message": "Forbidden"}, status_code=403)

@@ -1,0 +1,116 @@
+"""Who may call what: the one table that both locks read. Edit the part between the lines.
+
+Pure. A route that stands in no row is closed to everyone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from types import MappingProxyType
+from typing import Final
+
+Route = tuple[str, str]  # HTTP method, route template as in @app.route
+
+#: The row of a route that needs no token. No role can have this name, so it can never be granted by a claim.
+PUBLIC: Final = frozenset({"(public)"})
+
+# ---------------------------------------------------------------------------------------------------------
+# Groups of roles: to add a role, write its name into each group that it belongs to.
+READERS: Final = frozenset({"user", "admin"})
+WRITERS: Final = frozenset({"admin"})
+
+GROUPS: Final = (READERS, WRITERS)
+
+RULES: Final[Mapping[Route, frozenset[str]]] = MappingProxyType(
+    {
+        ("GET", "/protected-resource"): READERS,
+        ("POST", "/protected-resource"): WRITERS,
+    }
+)
+# ---------------------------------------------------------------------------------------------------------
+
+#: Every role that the table knows. A row that names any other is a mistake (`faults`).
+ROLES: Final = frozenset[str]().union(*GROUPS)
+
+#: The methods that API Gateway takes, in the upper case that it puts into ARNs.
+METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
+
+# API Gateway's alphabet for a path segment, or one whole-segment parameter as Chalice reads it. It keeps the
+# policy wildcards `*` and `?` out of ARNs.
+_TEMPLATE = re.compile(r"/|(/([A-Za-z0-9._:-]+|\{\w+\}))+", re.ASCII)
+_ROLE = re.compile(r"[A-Za-z0-9._:/-]+")  # no space: roles travel joined by one
+
+
+def permitted(roles: Iterable[str], rules: Mapping[Route, frozenset[str]] = RULES) -> frozenset[Route]:
+    """Return the guarded routes that a caller with these roles may call. Names are compared exactly."""
+    held = frozenset(roles) - PUBLIC
+    return frozenset(route for route, group in rules.items() if group & held)
+
+
+def guarded(rules: Mapping[Route, frozenset[str]] = RULES) -> frozenset[Route]:
+    """Return the routes that need a token."""
+    return frozenset(route for route, group in rules.items() if group != PUBLIC)
+
+
+def match(method: str, path: str, rules: Mapping[Route, frozenset[str]] = RULES) -> Route | None:
+    """Return the row that a request for this path meets, or None.
+
+    API Gateway prefers a literal segment to a parameter, from the left. `{` sorts behind every character
+    that a literal may hold, so that row is the smallest.
+    """
+    parts = path.split("/")
+    found = [route for route in rules if route[0] == method and _fits(route[1].split("/"), parts)]
+    return min(found, default=None)
+
+
+def _fits(template: list[str], parts: list[str]) -> bool:
+    return len(template) == len(parts) and all(
+        want == part or (part and want.startswith("{")) for want, part in zip(template, parts, strict=True)
+    )
+
+
+def faults(
+    declared: Mapping[Route, bool],
+    rules: Mapping[Route, frozenset[str]] = RULES,
+    roles: frozenset[str] = ROLES,
+) -> list[str]:
+    """Return a sentence for each mistake in the table; an empty list when it is sound.
+
+    `declared` holds the routes of app.py, and whether `jwt_authorizer` guards each.
+    """
+    found = []
+    for role in sorted(roles):
+        if not _ROLE.fullmatch(role):
+            found.append(f"Role {role!r}: a name is made of letters, digits and . _ : / - only.")
+    shapes: dict[Route, Route] = {}
+    for route, group in rules.items():
+        method, template = route
+        name = f"{method} {template}"
+        if method not in METHODS:
+            found.append(f"{name} can never match: the method must be one of {', '.join(METHODS)}.")
+        if not _TEMPLATE.fullmatch(template):
+            found.append(
+                f"{name} can never match: write /part/{{name}}, with letters, digits and . _ : - in a part,"
+                " no trailing slash, and a parameter as a whole part."
+            )
+        shape = (method, re.sub(r"\{\w+\}", "{}", template))
+        if shapes.setdefault(shape, route) != route:
+            found.append(f"{name} can never match: {shapes[shape][1]} takes the same paths.")
+        if group != PUBLIC and not group:
+            found.append(f"{name} is open to nobody: name a group of roles, or take the row out.")
+        for role in sorted(group - roles) if group != PUBLIC else ():
+            found.append(
+                f"{name} names the unknown role {role!r}: put it into one of GROUPS, or mend the name."
+            )
+        if route not in declared:
+            found.append(f"{name} stands in the table but app.py has no such route.")
+        elif declared[route] and group == PUBLIC:
+            found.append(
+                f"{name} is PUBLIC in the table but app.py guards it: take authorizer= out, or name roles."
+            )
+        elif not declared[route] and group != PUBLIC:
+            found.append(f"{name} needs a token but app.py does not guard it: add authorizer=jwt_authorizer.")
+    for method, template in sorted(declared.keys() - rules.keys()):
+        found.append(f"{method} {template} stands in app.py but in no row of the table, so it is closed.")
+    return found

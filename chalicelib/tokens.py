@@ -1,0 +1,224 @@
+"""A bearer token becomes a Caller, or is refused with a reason.
+
+Pure: keys and clock are passed in. PyJWT does the cryptography. The claims are checked here, because PyJWT
+reads the wall clock itself, reports a future `nbf` and a future `iat` as one error, and takes `"exp": "1"`
+and `10**400` for dates.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import jwt
+
+from chalicelib.caller import Caller
+from chalicelib.reason import Reason
+
+MAX_TOKEN_BYTES = 8192
+#: OpenID Connect Core section 2 bounds `sub` at 255; it also keeps the authorizer's answer small.
+MAX_SUBJECT_LENGTH = 255
+#: Without a `kid` the current key and the previous one are tried, never a list that grows.
+MAX_KEYS_TRIED = 2
+#: 9999-12-31T23:59:59Z. A larger date is a unit mistake (milliseconds) or an attack on the arithmetic.
+MAX_NUMERIC_DATE = 253_402_300_799
+
+# RFC 7515 section 7.1: base64url without padding. An empty signature is let through to the algorithm
+# check, so that "alg": "none" is named for what it is.
+_COMPACT_JWS = re.compile(r"([A-Za-z0-9_-]+)\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*")
+_JWS = jwt.PyJWS()
+
+
+class InvalidToken(Exception):
+    """The token does not stand; `reason` is for the log alone."""
+
+    def __init__(self, reason: Reason, unverified_kid: str | None = None) -> None:
+        super().__init__(reason.value)
+        self.reason = reason
+        self.unverified_kid = unverified_kid
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A verification key, bound to one algorithm. `id` None: a key without a name, tried for any `kid`."""
+
+    id: str | None
+    jwk: jwt.PyJWK = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Requirements:
+    """What a token must satisfy beside a good signature. Times are seconds."""
+
+    algorithms: tuple[str, ...] = ("HS256",)
+    issuer: str | None = None
+    audience: str | None = None
+    roles_claim: str = "roles"
+    leeway: int = 0
+    max_lifetime: int | None = None
+
+
+def verify(authorization: str, keys: Sequence[Key], requirements: Requirements, now: float) -> Caller:
+    """Return the caller whom the `Authorization` header proves; raise InvalidToken for any fault of it.
+
+    `keys` come newest first. `now` is Unix time in seconds. Any other exception is our own trouble.
+    """
+    token, header_segment = _bearer_token(authorization)
+    header = _json_object(_base64url(header_segment))
+    if "crit" in header:
+        # RFC 7515 section 4.1.11: we understand no extension, so a token that insists on one is refused.
+        # PyJWT would follow "b64". `jku`, `jwk`, `x5u` and `x5c` are ignored: keys come from `keys` alone.
+        raise InvalidToken(Reason.CRITICAL_HEADER)
+    algorithm = header.get("alg")
+    if algorithm not in requirements.algorithms:
+        raise InvalidToken(Reason.WRONG_ALGORITHM)
+    kid = header.get("kid")
+    if not (kid is None or isinstance(kid, str)):
+        raise InvalidToken(Reason.MALFORMED)
+    usable = [
+        key
+        for key in keys
+        if key.jwk.algorithm_name == algorithm and (kid is None or key.id is None or key.id == kid)
+    ]
+    if not usable:
+        raise InvalidToken(Reason.UNKNOWN_KEY, kid)
+    for key in usable[:MAX_KEYS_TRIED]:
+        payload = _signed_payload(token, key, requirements.algorithms)
+        if payload is not None:
+            return _caller(_json_object(payload), key.id, requirements, now)
+    raise InvalidToken(Reason.BAD_SIGNATURE, kid)
+
+
+def _bearer_token(authorization: str) -> tuple[str, str]:
+    """Return the compact JWS and its first segment.
+
+    RFC 6750 section 2.1 gives `Bearer <token>`; the bare token is what the tutorial's curl lines send.
+    """
+    if len(authorization) > MAX_TOKEN_BYTES + len("Bearer "):
+        raise InvalidToken(Reason.TOO_LARGE)
+    scheme, space, token = authorization.partition(" ")
+    if not space:
+        token = scheme
+    elif scheme.lower() != "bearer":
+        raise InvalidToken(Reason.BAD_SCHEME)
+    if len(token) > MAX_TOKEN_BYTES:
+        raise InvalidToken(Reason.TOO_LARGE)
+    match = _COMPACT_JWS.fullmatch(token)
+    if match is None:
+        raise InvalidToken(Reason.MALFORMED)
+    return token, match[1]
+
+
+def _base64url(segment: str) -> bytes:
+    try:
+        return base64.urlsafe_b64decode(segment + "=" * (-len(segment) % 4))
+    except ValueError:
+        raise InvalidToken(Reason.MALFORMED) from None
+
+
+def _json_object(data: bytes) -> dict[str, object]:
+    """Parse strictly: UTF-8 without a byte order mark, no NaN, no name twice (RFC 7519 section 4)."""
+    try:
+        value = json.loads(data.decode(), parse_constant=_refuse, object_pairs_hook=_unique_members)
+    except (ValueError, RecursionError):
+        raise InvalidToken(Reason.MALFORMED) from None
+    if not isinstance(value, dict):
+        raise InvalidToken(Reason.MALFORMED)
+    return value
+
+
+def _refuse(constant: str) -> object:
+    raise ValueError(constant)
+
+
+def _unique_members(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise ValueError("a member is named twice")
+    return members
+
+
+def _signed_payload(token: str, key: Key, algorithms: tuple[str, ...]) -> bytes | None:
+    """Return the payload's bytes where `key` made the signature, else None."""
+    try:
+        payload: bytes = _JWS.decode(
+            token,
+            key.jwk,
+            algorithms=list(algorithms),
+            # Lengths are checked where keys are made; a short one here is our own trouble: InvalidKeyError.
+            options={"verify_signature": True, "enforce_minimum_key_length": True},
+        )
+    except jwt.InvalidSignatureError:
+        return None
+    except jwt.InvalidAlgorithmError:
+        raise InvalidToken(Reason.WRONG_ALGORITHM) from None
+    except jwt.InvalidTokenError:
+        raise InvalidToken(Reason.MALFORMED) from None
+    return payload
+
+
+def _caller(claims: dict[str, object], key_id: str | None, requirements: Requirements, now: float) -> Caller:
+    required = {"exp", "sub"}
+    if requirements.issuer is not None:
+        required.add("iss")
+    if requirements.audience is not None:
+        required.add("aud")
+    if requirements.max_lifetime is not None:
+        required.add("iat")  # without it nobody can say how long the token lives
+    if not required <= claims.keys():
+        raise InvalidToken(Reason.MISSING_CLAIM)
+
+    subject = _text(claims, "sub")
+    if not 0 < len(subject) <= MAX_SUBJECT_LENGTH or not subject.isprintable():
+        raise InvalidToken(Reason.WRONG_CLAIM_TYPE)
+    roles = _texts(claims.get(requirements.roles_claim, []))
+    # Rounded down, so that both locks refuse from the same second on.
+    expires = math.floor(_numeric_date(claims, "exp"))
+    latest_start = now + requirements.leeway
+
+    if now >= expires + requirements.leeway:
+        raise InvalidToken(Reason.EXPIRED)
+    if "nbf" in claims and _numeric_date(claims, "nbf") > latest_start:
+        raise InvalidToken(Reason.NOT_YET_VALID)
+    if "iat" in claims:
+        issued = _numeric_date(claims, "iat")
+        if issued > latest_start:
+            raise InvalidToken(Reason.ISSUED_IN_FUTURE)
+        if requirements.max_lifetime is not None and expires - issued > requirements.max_lifetime:
+            raise InvalidToken(Reason.LIFETIME_TOO_LONG)
+    issuer = _text(claims, "iss") if "iss" in claims else None
+    if requirements.issuer is not None and issuer != requirements.issuer:
+        raise InvalidToken(Reason.WRONG_ISSUER)
+    if "aud" in claims:
+        # RFC 7519 section 4.1.3: a token made out to somebody is refused by everybody else, and so by us
+        # where no audience is set.
+        audience = claims["aud"]
+        if requirements.audience not in _texts([audience] if isinstance(audience, str) else audience):
+            raise InvalidToken(Reason.WRONG_AUDIENCE)
+    return Caller(subject, roles, expires + requirements.leeway, key_id)
+
+
+def _text(claims: dict[str, object], name: str) -> str:
+    value = claims[name]
+    if not isinstance(value, str):
+        raise InvalidToken(Reason.WRONG_CLAIM_TYPE)
+    return value
+
+
+def _texts(value: object) -> frozenset[str]:
+    """A list of strings and nothing else: `"admin" in "administrator"` is true, and a dict iterates too."""
+    if not (isinstance(value, list) and all(isinstance(item, str) for item in value)):
+        raise InvalidToken(Reason.WRONG_CLAIM_TYPE)
+    return frozenset(value)
+
+
+def _numeric_date(claims: dict[str, object], name: str) -> int | float:
+    """RFC 7519 section 2: a JSON number, in seconds. `True` is an int to Python and no number to JSON."""
+    value = claims[name]
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= MAX_NUMERIC_DATE:
+        raise InvalidToken(Reason.WRONG_CLAIM_TYPE)
+    return value
