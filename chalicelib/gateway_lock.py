@@ -38,7 +38,7 @@ class AuthorizerFailure(InvalidAuthorizerError):
 
 
 @cache
-def _source() -> keys.KeySource:
+def key_source() -> keys.KeySource:
     return keys.source(settings.current())
 
 
@@ -50,7 +50,7 @@ def authorize(authorization: str, method_arn: str) -> dict[str, Any]:
         stage_arn, method, path = policy.parse_method_arn(method_arn)
         where = {"method": method, "route": rules.match(method, path)}
         requirements = settings.current().requirements
-        caller = tokens.verify(authorization, _source().keys(), requirements, time.time())
+        caller = tokens.verify(authorization, key_source().keys(), requirements, time.time())
         permitted = rules.permitted(caller.roles)
         answer = to_context(caller, rules.ROLES)
         answer["policyDocument"] = policy.policy_document(stage_arn, permitted, rules.guarded())

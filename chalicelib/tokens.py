@@ -172,8 +172,8 @@ def _caller(claims: dict[str, object], key_id: str | None, requirements: Require
     if not required <= claims.keys():
         raise InvalidToken(Reason.MISSING_CLAIM)
 
-    subject = _text(claims, "sub")
-    if not 0 < len(subject) <= MAX_SUBJECT_LENGTH or not subject.isprintable():
+    subject, issuer, _ = (_text(claims, name) for name in ("sub", "iss", "jti"))
+    if not subject or len(subject) > MAX_SUBJECT_LENGTH or not subject.isprintable():
         raise InvalidToken(Reason.WRONG_CLAIM_TYPE)
     roles = _texts(claims.get(requirements.roles_claim, []))
     # Rounded down, so that both locks refuse from the same second on.
@@ -190,7 +190,6 @@ def _caller(claims: dict[str, object], key_id: str | None, requirements: Require
             raise InvalidToken(Reason.ISSUED_IN_FUTURE)
         if requirements.max_lifetime is not None and expires - issued > requirements.max_lifetime:
             raise InvalidToken(Reason.LIFETIME_TOO_LONG)
-    issuer = _text(claims, "iss") if "iss" in claims else None
     if requirements.issuer is not None and issuer != requirements.issuer:
         raise InvalidToken(Reason.WRONG_ISSUER)
     if "aud" in claims:
@@ -203,7 +202,7 @@ def _caller(claims: dict[str, object], key_id: str | None, requirements: Require
 
 
 def _text(claims: dict[str, object], name: str) -> str:
-    value = claims[name]
+    value = claims.get(name, "")
     if not isinstance(value, str):
         raise InvalidToken(Reason.WRONG_CLAIM_TYPE)
     return value

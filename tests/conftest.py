@@ -1,0 +1,91 @@
+"""A good case for every test to spoil: an environment with a secret, a token that stands, a client."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+from chalice.test import Client
+
+from app import app
+from chalicelib import gateway_lock, settings
+
+SECRET = "the-secret-of-the-tests-" + "x" * 40
+PATH = "/protected-resource"
+PROJECT = Path(__file__).parent.parent
+
+
+def claims(**changes: Any) -> dict[str, Any]:
+    """Good claims of a `user`, with changes; a change to `...` takes the claim out."""
+    now = int(time.time())
+    merged = {"sub": "alice", "roles": ["user"], "iat": now, "exp": now + 3600, **changes}
+    return {name: value for name, value in merged.items() if value is not ...}
+
+
+def sign(payload: dict[str, Any], secret: str = SECRET, **header: Any) -> str:
+    return jwt.encode(payload, secret, algorithm=header.pop("alg", "HS256"), headers=header)
+
+
+def token(*roles: str, **changes: Any) -> str:
+    return sign(claims(roles=list(roles), **changes))
+
+
+def forge(header: bytes, payload: bytes, secret: str = SECRET) -> str:
+    """Sign these very bytes with HS256, as an issuer with the right secret and odd habits would."""
+    head, body = (base64.urlsafe_b64encode(part).rstrip(b"=") for part in (header, payload))
+    mac = hmac.new(secret.encode(), head + b"." + body, hashlib.sha256).digest()
+    return (head + b"." + body + b"." + base64.urlsafe_b64encode(mac).rstrip(b"=")).decode()
+
+
+@pytest.fixture(autouse=True)
+def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Start each test from a clean environment with a local secret; call it to change variables."""
+
+    def change(**variables: str | None) -> None:
+        for name, value in variables.items():
+            if value is None:
+                monkeypatch.delenv(name, raising=False)
+            else:
+                monkeypatch.setenv(name, value)
+        settings.current.cache_clear()
+        gateway_lock.key_source.cache_clear()
+
+    unset = ["JWT_SECRET_ID", "JWT_SECRET_FIELD", "JWT_JWKS_URL", "JWT_ALGORITHMS", "JWT_ISSUER"]
+    unset += ["JWT_AUDIENCE", "JWT_ROLES_CLAIM", "JWT_LEEWAY_SECONDS", "JWT_MAX_LIFETIME_SECONDS"]
+    unset += ["AWS_LAMBDA_FUNCTION_NAME", "AWS_PROFILE", "AWS_DEFAULT_REGION", "AWS_REGION"]
+    change(AUTHORIZER_SECRET=SECRET, AWS_EC2_METADATA_DISABLED="true", **dict.fromkeys(unset))
+    yield change
+    change()
+
+
+@pytest.fixture
+def client() -> Iterator[Client]:
+    with Client(app, stage_name="local") as made:
+        yield made
+
+
+@pytest.fixture
+def log(capsys: pytest.CaptureFixture[str]) -> Callable[[], list[dict[str, Any]]]:
+    """Read the decision log since the last reading. Every line of it must be JSON by itself."""
+    return lambda: [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+@pytest.fixture
+def project_copy(tmp_path: Path) -> Path:
+    """Return a copy of what ships, as a user who cloned it would have it."""
+    copy = tmp_path / "project"
+    unshipped = shutil.ignore_patterns("__pycache__", "local-secret", "deployed", "deployments")
+    for name in ("chalicelib", ".chalice"):
+        shutil.copytree(PROJECT / name, copy / name, ignore=unshipped)
+    for name in ("app.py", "manage.py", "requirements.txt"):
+        shutil.copy(PROJECT / name, copy)
+    return copy

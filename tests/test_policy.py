@@ -1,0 +1,161 @@
+"""What the gateway lock's policy allows, read by an IAM evaluator that is not ours: the embedded AWS's."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import Any
+
+import pytest
+from ministack.core.iam_evaluator import (
+    EvalContext,
+    evaluate,
+    parse_policy_document,
+    validate_policy_document,
+)
+
+from chalicelib.policy import parse_method_arn, policy_document
+from chalicelib.rules import METHODS, PUBLIC, RULES, Route, guarded, permitted
+
+STAGE = "arn:aws:execute-api:eu-central-1:123456789012:abc123/dev"
+
+USER, ADMIN = frozenset({"user", "admin"}), frozenset({"admin"})
+TABLE: dict[Route, frozenset[str]] = {
+    ("GET", "/"): USER,
+    ("GET", "/health"): PUBLIC,
+    ("GET", "/notes/{id}"): USER,
+    ("GET", "/notes/export"): ADMIN,
+    ("GET", "/notes/{id}/history"): ADMIN,
+    ("DELETE", "/notes/{id}"): ADMIN,
+    ("GET", "/files/{id}"): ADMIN,
+    ("GET", "/files/readme"): USER,
+    ("GET", "/files/{id}/{part}"): USER,
+}
+PATHS = {
+    ("GET", "/"): "/",
+    ("GET", "/notes/{id}"): "/notes/7",
+    ("GET", "/notes/export"): "/notes/export",
+    ("GET", "/notes/{id}/history"): "/notes/7/history",
+    ("DELETE", "/notes/{id}"): "/notes/7",
+    ("GET", "/files/{id}"): "/files/7",
+    ("GET", "/files/readme"): "/files/readme",
+    ("GET", "/files/{id}/{part}"): "/files/7/1",
+}
+
+
+def decision(document: dict[str, Any], method: str, path: str, stage: str = STAGE) -> str:
+    assert validate_policy_document(document) is None
+    request = EvalContext(
+        principal_arn="user",
+        principal_type="User",
+        principal_account="123456789012",
+        action="execute-api:Invoke",
+        resource_arn=f"{stage}/{method}{path}",
+        region="eu-central-1",
+    )
+    return str(evaluate(request, [parse_policy_document(document)]).decision)
+
+
+def document(*roles: str, table: dict[Route, frozenset[str]] = TABLE, stage: str = STAGE) -> dict[str, Any]:
+    return policy_document(stage, permitted(roles, table), guarded(table))
+
+
+ROLE_SETS = [roles for size in range(4) for roles in combinations(["user", "admin", "stranger"], size)]
+
+
+@pytest.mark.parametrize("roles", ROLE_SETS)
+@pytest.mark.parametrize("route", list(RULES))
+def test_the_policy_allows_what_the_table_says_and_denies_the_rest(
+    route: Route, roles: tuple[str, ...]
+) -> None:
+    policy = policy_document(STAGE, permitted(roles), guarded())
+    assert decision(policy, *route) == ("Allow" if RULES[route] & set(roles) else "Deny")
+
+
+@pytest.mark.parametrize("roles", ROLE_SETS)
+@pytest.mark.parametrize("route", [*PATHS])
+def test_what_the_table_permits_is_allowed_among_overlapping_templates_too(
+    route: Route, roles: tuple[str, ...]
+) -> None:
+    got = decision(document(*roles), route[0], PATHS[route])
+    if TABLE[route] & set(roles):
+        assert got == "Allow"
+    else:
+        assert got != "Allow"
+
+
+def test_a_literal_route_is_denied_though_a_parameter_beside_it_is_allowed() -> None:
+    assert decision(document("user"), "GET", "/notes/export") == "Deny"
+    assert decision(document("user"), "GET", "/notes/7/history") == "Deny"
+
+
+def test_a_deny_never_takes_a_route_that_is_permitted() -> None:
+    # A Deny of /files/* would take /files/readme and, as `*` crosses `/`, /files/7/1.
+    assert decision(document("user"), "GET", "/files/readme") == "Allow"
+    assert decision(document("user"), "GET", "/files/7/1") == "Allow"
+    assert decision(document("user"), "GET", "/files/7") == "ImplicitDeny"
+
+
+def test_a_method_with_nothing_permitted_is_denied_on_every_path() -> None:
+    for method in set(METHODS) - {"GET"}:
+        assert decision(document("user"), method, "/anything/at/all") == "Deny"
+
+
+@pytest.mark.parametrize("roles", [(), ("stranger",), ("(public)",)])
+def test_who_may_do_nothing_is_denied_everything(roles: tuple[str, ...]) -> None:
+    policy = document(*roles)
+    assert [statement["Effect"] for statement in policy["Statement"]] == ["Deny"]
+    for method in METHODS:
+        for path in ("/", "/notes/7", "/unknown"):
+            assert decision(policy, method, path) == "Deny"
+
+
+@pytest.mark.parametrize("method_arn_path", ["/", "//"])
+def test_the_root_is_allowed_as_api_gateway_and_as_chalice_local_write_it(method_arn_path: str) -> None:
+    assert decision(document("user"), "GET", method_arn_path) == "Allow"
+
+
+def test_another_stage_another_api_and_another_account_are_not_allowed() -> None:
+    policy = document("admin")
+    for stage in (
+        STAGE + "x",
+        STAGE.replace("abc123", "abc124"),
+        STAGE.replace("123456789012", "210987654321"),
+    ):
+        assert decision(policy, "GET", "/notes/7", stage) == "ImplicitDeny"
+
+
+@pytest.mark.parametrize("partition", ["aws", "aws-cn", "aws-us-gov"])
+def test_the_partition_is_kept(partition: str) -> None:
+    stage, method, path = parse_method_arn(
+        f"arn:{partition}:execute-api:x-y-1:123456789012:abc/dev/GET/notes/7"
+    )
+    assert decision(document("user", stage=stage), method, path, stage) == "Allow"
+    assert stage.startswith(f"arn:{partition}:")
+
+
+def test_the_policy_never_repeats_the_path_that_was_asked_for() -> None:
+    stage, _, _ = parse_method_arn(STAGE + "/GET/notes/secret-value-in-the-path")
+    assert "secret-value" not in str(document("admin", stage=stage))
+
+
+def test_resources_are_lists() -> None:
+    for statement in document("user")["Statement"] + document()["Statement"]:
+        assert isinstance(statement["Resource"], list)
+
+
+@pytest.mark.parametrize(
+    "arn",
+    [
+        "",
+        "*",
+        "arn:aws:execute-api:eu-central-1:123456789012:abc123",
+        "arn:aws:execute-api:eu-central-1:123456789012:abc123/dev",
+        "arn:aws:execute-api:eu-central-1:123456789012:*/*/GET/x",
+        "arn:aws:execute-api:eu-central-1:123456789012:abc123/*/GET/x",
+        "arn:aws:s3:eu-central-1:123456789012:abc123/dev/GET/x",
+        "arn:*:execute-api:eu-central-1:123456789012:abc123/dev/GET/x",
+    ],
+)
+def test_what_is_no_method_arn_is_an_error_and_no_policy(arn: str) -> None:
+    with pytest.raises(ValueError, match="method ARN"):
+        parse_method_arn(arn)

@@ -1,0 +1,79 @@
+"""Settings: a wrong one is named with its mend, and a secret in one is never shown."""
+
+from __future__ import annotations
+
+import pytest
+
+from chalicelib.settings import SettingsError, from_environment
+from chalicelib.tokens import Requirements
+from tests.conftest import SECRET
+
+
+def test_nothing_set_means_hs256_with_the_tutorials_secret_in_secrets_manager() -> None:
+    settings = from_environment({})
+    assert settings.requirements == Requirements(("HS256",), None, None, "roles", 0, None)
+    assert (settings.secret_id, settings.secret_field, settings.local_secret) == (
+        "jwt-secret-key",
+        "my_secret_key",
+        None,
+    )
+
+
+def test_every_setting_is_read() -> None:
+    settings = from_environment(
+        {
+            "JWT_SECRET_ID": "other",
+            "JWT_SECRET_FIELD": "field",
+            "AUTHORIZER_SECRET": SECRET,
+            "JWT_ALGORITHMS": "HS256, HS512",
+            "JWT_ISSUER": "https://issuer.example",
+            "JWT_AUDIENCE": "us",
+            "JWT_ROLES_CLAIM": "groups",
+            "JWT_LEEWAY_SECONDS": "120",
+            "JWT_MAX_LIFETIME_SECONDS": "3600",
+        }
+    )
+    assert settings.requirements == Requirements(
+        ("HS256", "HS512"), "https://issuer.example", "us", "groups", 120, 3600
+    )
+    assert (settings.secret_id, settings.secret_field, settings.local_secret) == ("other", "field", SECRET)
+
+
+def test_an_empty_variable_counts_as_unset() -> None:
+    names = ("JWT_SECRET_ID", "JWT_ALGORITHMS", "JWT_ISSUER", "JWT_LEEWAY_SECONDS", "AUTHORIZER_SECRET")
+    assert from_environment(dict.fromkeys(names, "")) == from_environment({})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("JWT_ALGORITHMS", "none"),
+        ("JWT_ALGORITHMS", "HS256,RS256"),
+        ("JWT_ALGORITHMS", "hs256"),
+        ("JWT_ALGORITHMS", " , "),
+        ("JWT_LEEWAY_SECONDS", "121"),
+        ("JWT_LEEWAY_SECONDS", "-1"),
+        ("JWT_LEEWAY_SECONDS", "1.5"),
+        ("JWT_LEEWAY_SECONDS", "ten"),
+        ("JWT_LEEWAY_SECONDS", " 1"),
+        ("JWT_LEEWAY_SECONDS", "9" * 5000),
+        ("JWT_MAX_LIFETIME_SECONDS", "0"),
+        ("JWT_MAX_LIFETIME_SECONDS", "1h"),
+        ("JWT_JWKS_URL", "https://issuer.example/jwks.json"),
+    ],
+)
+def test_a_wrong_setting_is_named_in_one_sentence(name: str, value: str) -> None:
+    with pytest.raises(SettingsError, match=name) as wrong:
+        from_environment({name: value})
+    assert "\n" not in str(wrong.value)
+    assert len(str(wrong.value)) < 200
+
+
+def test_a_secret_in_the_configuration_of_a_lambda_function_is_refused_without_being_shown() -> None:
+    with pytest.raises(SettingsError, match="AUTHORIZER_SECRET") as wrong:
+        from_environment({"AUTHORIZER_SECRET": SECRET, "AWS_LAMBDA_FUNCTION_NAME": "f"})
+    assert SECRET not in str(wrong.value)
+
+
+def test_the_repr_of_settings_does_not_show_the_secret() -> None:
+    assert SECRET not in repr(from_environment({"AUTHORIZER_SECRET": SECRET}))
