@@ -55,9 +55,7 @@ def authorize(authorization: str, method_arn: str) -> dict[str, Any]:
         answer = to_context(caller, rules.ROLES)
         answer["policyDocument"] = policy.policy_document(stage_arn, permitted, rules.guarded())
     except tokens.InvalidToken as refusal:
-        decisions.record(
-            "gateway", "unauthorized", since, reason=refusal.reason, kid=refusal.unverified_kid, **where
-        )
+        decisions.record("gateway", "unauthorized", since, reason=refusal.reason, kid=refusal.unverified_kid, **where)
         # Neither error carries its cause along: Lambda would log it.
         raise Unauthorized from None
     except Exception as trouble:  # noqa: BLE001  # whatever it is, it must become a 500 and never an Allow or a Deny

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import jwt
@@ -49,9 +49,7 @@ def hmac_keys(secret: str, key_id: str | None, algorithms: Sequence[str], where:
         try:
             hmac.prepare_key(octets)  # refuses a public key or a JWK, which everybody may know
         except jwt.InvalidKeyError:
-            raise KeysUnavailable(
-                f"{where} holds a public key or a JWK, not a secret: {HOW_TO_MAKE_ONE}"
-            ) from None
+            raise KeysUnavailable(f"{where} holds a public key or a JWK, not a secret: {HOW_TO_MAKE_ONE}") from None
         jwk = {**hmac.to_jwk(octets, as_dict=True), "alg": algorithm}
         keys.append(Key(key_id, jwt.PyJWK(jwk)))
     return keys
@@ -119,16 +117,20 @@ class SecretsManager:
                 f"{where} cannot be read ({type(error).__name__}): for local use set AUTHORIZER_SECRET;"
                 " for Secrets Manager give AWS credentials and a Region."
             ) from None
-        field = self._settings.secret_field
-        try:
-            value = json.loads(answer.get("SecretString", ""))[field]
-        except (ValueError, LookupError, TypeError, RecursionError):
-            value = None
-        if not isinstance(value, str):
-            raise KeysUnavailable(
-                f'{where} is not of the form {{"{field}": "..."}}: put a value of that form.'
-            )
+        value = secret_text(answer, self._settings)
         return hmac_keys(value, answer["VersionId"], self._settings.requirements.algorithms, where)
+
+
+def secret_text(answer: Mapping[str, Any], settings: Settings) -> str:
+    """Return the secret out of an answer to GetSecretValue; KeysUnavailable where it has another form."""
+    try:
+        value = json.loads(answer.get("SecretString", ""))[settings.secret_field]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        value = None
+    if not isinstance(value, str):
+        form = f'{{"{settings.secret_field}": "..."}}'
+        raise KeysUnavailable(f"Secret {settings.secret_id!r} is not of the form {form}: put a value of that form.")
+    return value
 
 
 def _client() -> Any:

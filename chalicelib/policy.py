@@ -13,18 +13,14 @@ from typing import Any
 from chalicelib.rules import METHODS, Route
 
 # arn:partition:execute-api:region:account:api/stage/METHOD/path
-_STAGE_ARN = re.compile(
-    r"(arn:[a-z0-9-]+:execute-api:[a-z0-9-]*:\d*:[A-Za-z0-9]+/[^/:*?]+)/(\w+)/(.*)", re.DOTALL
-)
+_STAGE_ARN = re.compile(r"(arn:[a-z0-9-]+:execute-api:[a-z0-9-]*:\d*:[A-Za-z0-9]+/[^/:*?]+)/(\w+)/(.*)", re.DOTALL)
 
 
 def parse_method_arn(method_arn: str) -> tuple[str, str, str]:
     """Return the stage's ARN, the method and the path of the request; ValueError where it is none."""
     match = _STAGE_ARN.fullmatch(method_arn)
     if match is None:
-        raise ValueError(
-            "the method ARN does not fit arn:partition:execute-api:region:account:api/stage/METHOD/path"
-        )
+        raise ValueError("the method ARN does not fit arn:partition:execute-api:region:account:api/stage/METHOD/path")
     return match[1], match[2], "/" + match[3].lstrip("/")
 
 

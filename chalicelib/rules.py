@@ -100,15 +100,11 @@ def faults(
         if group != PUBLIC and not group:
             found.append(f"{name} is open to nobody: name a group of roles, or take the row out.")
         for role in sorted(group - roles) if group != PUBLIC else ():
-            found.append(
-                f"{name} names the unknown role {role!r}: put it into one of GROUPS, or mend the name."
-            )
+            found.append(f"{name} names the unknown role {role!r}: put it into one of GROUPS, or mend the name.")
         if route not in declared:
             found.append(f"{name} stands in the table but app.py has no such route.")
         elif declared[route] and group == PUBLIC:
-            found.append(
-                f"{name} is PUBLIC in the table but app.py guards it: take authorizer= out, or name roles."
-            )
+            found.append(f"{name} is PUBLIC in the table but app.py guards it: take authorizer= out, or name roles.")
         elif not declared[route] and group != PUBLIC:
             found.append(f"{name} needs a token but app.py does not guard it: add authorizer=jwt_authorizer.")
     for method, template in sorted(declared.keys() - rules.keys()):

@@ -48,9 +48,7 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
     algorithms = tuple(given.get("JWT_ALGORITHMS", "HS256").replace(",", " ").split())
     unknown = [name for name in algorithms if name not in SECRET_BYTES]
     if unknown or not algorithms:
-        raise SettingsError(
-            f"JWT_ALGORITHMS may list {', '.join(SECRET_BYTES)}; mend {' '.join(unknown) or 'it'}."
-        )
+        raise SettingsError(f"JWT_ALGORITHMS may list {', '.join(SECRET_BYTES)}; mend {' '.join(unknown) or 'it'}.")
     lifetime = "JWT_MAX_LIFETIME_SECONDS"
     return Settings(
         requirements=Requirements(
@@ -70,7 +68,5 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
 def _seconds(given: Mapping[str, str], name: str, least: int, most: int) -> int:
     text = given[name]
     if not (text.isascii() and text.isdigit() and len(text) <= 10 and least <= int(text) <= most):
-        raise SettingsError(
-            f"{name} is {text[:20]!r}: write a whole number of seconds from {least} to {most}."
-        )
+        raise SettingsError(f"{name} is {text[:20]!r}: write a whole number of seconds from {least} to {most}.")
     return int(text)

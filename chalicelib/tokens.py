@@ -21,7 +21,7 @@ from chalicelib.reason import Reason
 
 MAX_TOKEN_BYTES = 8192
 #: OpenID Connect Core section 2 bounds `sub` at 255; it also keeps the authorizer's answer small.
-MAX_SUBJECT_LENGTH = 255
+MAX_SUBJECT_BYTES = 255
 #: Without a `kid` the current key and the previous one are tried, never a list that grows.
 MAX_KEYS_TRIED = 2
 #: 9999-12-31T23:59:59Z. A larger date is a unit mistake (milliseconds) or an attack on the arithmetic.
@@ -80,9 +80,7 @@ def verify(authorization: str, keys: Sequence[Key], requirements: Requirements, 
     if not (kid is None or isinstance(kid, str)):
         raise InvalidToken(Reason.MALFORMED)
     usable = [
-        key
-        for key in keys
-        if key.jwk.algorithm_name == algorithm and (kid is None or key.id is None or key.id == kid)
+        key for key in keys if key.jwk.algorithm_name == algorithm and (kid is None or key.id is None or key.id == kid)
     ]
     if not usable:
         raise InvalidToken(Reason.UNKNOWN_KEY, kid)
@@ -173,7 +171,7 @@ def _caller(claims: dict[str, object], key_id: str | None, requirements: Require
         raise InvalidToken(Reason.MISSING_CLAIM)
 
     subject, issuer, _ = (_text(claims, name) for name in ("sub", "iss", "jti"))
-    if not subject or len(subject) > MAX_SUBJECT_LENGTH or not subject.isprintable():
+    if not subject or not subject.isprintable() or len(subject.encode()) > MAX_SUBJECT_BYTES:
         raise InvalidToken(Reason.WRONG_CLAIM_TYPE)
     roles = _texts(claims.get(requirements.roles_claim, []))
     # Rounded down, so that both locks refuse from the same second on.

@@ -84,7 +84,7 @@ def project_copy(tmp_path: Path) -> Path:
     """Return a copy of what ships, as a user who cloned it would have it."""
     copy = tmp_path / "project"
     unshipped = shutil.ignore_patterns("__pycache__", "local-secret", "deployed", "deployments")
-    for name in ("chalicelib", ".chalice"):
+    for name in ("chalicelib", "operations", ".chalice"):
         shutil.copytree(PROJECT / name, copy / name, ignore=unshipped)
     for name in ("app.py", "manage.py", "requirements.txt"):
         shutil.copy(PROJECT / name, copy)

@@ -22,6 +22,7 @@ from click.testing import CliRunner, Result
 
 import manage
 from chalicelib.rules import RULES
+from operations.minting import LOCAL_SECRET
 from tests.conftest import PATH, PROJECT, SECRET
 from tests.test_local_http import ask, free_port
 from tests.test_tokens import check
@@ -68,9 +69,7 @@ def test_a_token_lives_as_long_as_it_is_told(ttl: str, seconds: int) -> None:
 
 
 def test_a_claim_is_json_or_text_and_may_replace_one_of_ours() -> None:
-    made = run(
-        "token", "--claim", "aud=us", "--claim", "sub=carol", "--claim", 'roles=["admin"]'
-    ).output.strip()
+    made = run("token", "--claim", "aud=us", "--claim", "sub=carol", "--claim", 'roles=["admin"]').output.strip()
     caller = check(made, audience="us")
     assert (caller.subject, caller.roles) == ("carol", {"admin"})
 
@@ -226,7 +225,7 @@ def test_a_port_in_use_is_a_sentence_and_no_traceback() -> None:
 
 
 def test_the_local_secret_is_strong_readable_by_its_owner_alone_and_kept(project_copy: Path) -> None:
-    place = project_copy / manage.LOCAL_SECRET.relative_to(PROJECT)
+    place = project_copy / LOCAL_SECRET.relative_to(PROJECT)
     secrets = []
     for _ in range(2):
         server = start_local(free_port(), project_copy, AUTHORIZER_SECRET="")
@@ -240,9 +239,4 @@ def test_the_local_secret_is_strong_readable_by_its_owner_alone_and_kept(project
 
 
 def test_the_local_secret_is_ignored_by_git() -> None:
-    assert (
-        subprocess.run(
-            ["git", "check-ignore", "-q", str(manage.LOCAL_SECRET)], cwd=PROJECT, check=False
-        ).returncode
-        == 0
-    )
+    assert subprocess.run(["git", "check-ignore", "-q", str(LOCAL_SECRET)], cwd=PROJECT, check=False).returncode == 0

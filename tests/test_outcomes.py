@@ -25,9 +25,7 @@ def get(client: Client, authorization: str | None = None) -> HTTPResponse:
     return client.http.get(PATH, headers={} if authorization is None else {"Authorization": authorization})
 
 
-def post(
-    client: Client, authorization: str, body: bytes = b'{"key":"value"}', **headers: str
-) -> HTTPResponse:
+def post(client: Client, authorization: str, body: bytes = b'{"key":"value"}', **headers: str) -> HTTPResponse:
     return client.http.post(PATH, headers={"Authorization": authorization, **JSON, **headers}, body=body)
 
 
@@ -157,9 +155,7 @@ def test_a_valid_token_without_a_role_is_a_403_and_never_a_401(client: Client) -
 
 def test_one_answer_covers_the_whole_api_whatever_was_asked_for(client: Client) -> None:
     good = token("user")
-    answers = [
-        authorize(client, good, ARN.replace("GET/protected-resource", path)) for path in ("GET/x", "POST/y")
-    ]
+    answers = [authorize(client, good, ARN.replace("GET/protected-resource", path)) for path in ("GET/x", "POST/y")]
     assert answers[0] == answers[1]
 
 
@@ -284,9 +280,7 @@ def test_roles_are_compared_exactly_at_the_view(roles: str) -> None:
 
 def test_a_guarded_route_that_stands_in_no_row_is_closed_to_everyone() -> None:
     other = Chalice("other", configure_logs=False)
-    other.register_middleware(
-        lambda request, proceed: handler_lock.guard(other.routes, request, proceed), "http"
-    )
+    other.register_middleware(lambda request, proceed: handler_lock.guard(other.routes, request, proceed), "http")
     other.route("/unlisted", methods=["GET"], authorizer=jwt_authorizer)(lambda: "reached")
     answer = other(event(handed_over(roles="admin user"), path="/unlisted"), None)
     assert answer["statusCode"] == 403

@@ -64,9 +64,7 @@ ROLE_SETS = [roles for size in range(4) for roles in combinations(["user", "admi
 
 @pytest.mark.parametrize("roles", ROLE_SETS)
 @pytest.mark.parametrize("route", list(RULES))
-def test_the_policy_allows_what_the_table_says_and_denies_the_rest(
-    route: Route, roles: tuple[str, ...]
-) -> None:
+def test_the_policy_allows_what_the_table_says_and_denies_the_rest(route: Route, roles: tuple[str, ...]) -> None:
     policy = policy_document(STAGE, permitted(roles), guarded())
     assert decision(policy, *route) == ("Allow" if RULES[route] & set(roles) else "Deny")
 
@@ -126,9 +124,7 @@ def test_another_stage_another_api_and_another_account_are_not_allowed() -> None
 
 @pytest.mark.parametrize("partition", ["aws", "aws-cn", "aws-us-gov"])
 def test_the_partition_is_kept(partition: str) -> None:
-    stage, method, path = parse_method_arn(
-        f"arn:{partition}:execute-api:x-y-1:123456789012:abc/dev/GET/notes/7"
-    )
+    stage, method, path = parse_method_arn(f"arn:{partition}:execute-api:x-y-1:123456789012:abc/dev/GET/notes/7")
     assert decision(document("user", stage=stage), method, path, stage) == "Allow"
     assert stage.startswith(f"arn:{partition}:")
 

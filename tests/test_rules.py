@@ -9,7 +9,7 @@ import pytest
 from app import app
 from chalicelib import rules
 from chalicelib.rules import PUBLIC, READERS, RULES, WRITERS, Route, faults, match, permitted
-from manage import declared_routes
+from operations.matrix import declared_routes
 
 GET: Route = ("GET", "/protected-resource")
 POST: Route = ("POST", "/protected-resource")
@@ -118,9 +118,7 @@ def test_a_role_whose_name_could_not_travel_is_named(role: str) -> None:
         ("GET", "/orders/7/items/x", None),
     ],
 )
-def test_a_path_meets_the_row_that_api_gateway_would_choose(
-    method: str, path: str, template: str | None
-) -> None:
+def test_a_path_meets_the_row_that_api_gateway_would_choose(method: str, path: str, template: str | None) -> None:
     assert match(method, path, SOUND) == (template and (method, template))
 
 

@@ -1,0 +1,1 @@
+"""What `manage.py` does, a module a noun. Not shipped to Lambda."""

@@ -1,0 +1,96 @@
+"""What must hold before `chalice deploy`, and the deployment itself."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from chalicelib import caller, keys, policy, rules, tokens
+from operations import matrix
+from operations.fault import Fault
+from operations.stage import AUTHORIZER, PROJECT, Stage, aws_errors
+
+#: Lambda's runtimes that this code runs on (it uses StrEnum and datetime.UTC, so not on 3.10).
+RUNTIMES = ("python3.11", "python3.12", "python3.13", "python3.14")
+#: API Gateway takes an authorizer's answer of 8 KB, and resources of 512 characters in it.
+MAX_ANSWER_BYTES = 8000
+MAX_ARN_LENGTH = 512
+#: A stage's ARN that is at least as long as any real one.
+LONGEST_STAGE_ARN = "arn:aws-us-gov:execute-api:ap-southeast-99:123456789012:abcdefghij/"
+
+
+def preflight(stage: Stage) -> Iterator[tuple[str, str]]:
+    """Yield each check that holds, with what was found; raise Fault, naming the mend, at the first that does not."""
+    with aws_errors():
+        client = stage.client("sts")
+        identity = client.get_caller_identity()
+    yield "credentials", f"account {identity['Account']}, {identity['Arn']}"
+    yield "Region", client.meta.region_name
+    runtime = stage.config.lambda_python_version
+    if runtime not in RUNTIMES:
+        raise Fault(
+            f"Lambda would run {runtime}, after this Python; use one of {', '.join(RUNTIMES)}: make PYTHON=python3.13."
+        )
+    yield "runtime", runtime
+    wrong = matrix.faults()
+    if wrong:
+        raise Fault("Table and routes disagree: " + " ".join(wrong))
+    yield "table", f"{len(rules.RULES)} rules agree with app.py"
+    yield "policy size", f"{largest_answer(stage)} of {MAX_ANSWER_BYTES} bytes at most"
+    yield "permission", secret_policy(stage)
+    try:
+        found = keys.SecretsManager(stage.settings).keys()
+    except keys.KeysUnavailable as trouble:
+        raise Fault(f"{trouble} If it was never made: manage.py secret create --stage {stage.name}.") from None
+    yield "secret", f"{stage.settings.secret_id}, version {found[0].id}"
+
+
+def largest_answer(stage: Stage) -> int:
+    """Return the bytes of the authorizer's largest answer; Fault where API Gateway would not take it."""
+    largest = 0
+    for roles in [*({role} for role in sorted(rules.ROLES)), rules.ROLES]:
+        who = caller.Caller("\u00e9" * (tokens.MAX_SUBJECT_BYTES // 2), frozenset(roles), tokens.MAX_NUMERIC_DATE)
+        answer = caller.to_context(who, rules.ROLES)
+        arn = LONGEST_STAGE_ARN + str(stage.config.api_gateway_stage)
+        answer["policyDocument"] = policy.policy_document(arn, rules.permitted(roles), rules.guarded())
+        size = len(json.dumps(answer))
+        named = f"the role {next(iter(roles))}" if len(roles) == 1 else "all roles together"
+        if size > MAX_ANSWER_BYTES:
+            raise Fault(
+                f"The policy for {named} would have {size} bytes, more than the {MAX_ANSWER_BYTES} that API Gateway"
+                " takes: shorten paths, or split the API."
+            )
+        for statement in answer["policyDocument"]["Statement"]:
+            if max(map(len, statement["Resource"])) > MAX_ARN_LENGTH:
+                raise Fault(
+                    f"The policy for {named} holds an ARN of more than {MAX_ARN_LENGTH} characters: shorten the path."
+                )
+        largest = max(largest, size)
+    return largest
+
+
+def secret_policy(stage: Stage) -> str:
+    """Return the file that lets the authorizer read its secret; Fault where it names another one."""
+    file = PROJECT / ".chalice" / str(stage.config.scope(stage.name, AUTHORIZER).iam_policy_file)
+    secret = stage.settings.secret_id
+    wanted = [secret, f"arn:*:secretsmanager:*:*:secret:{secret}-??????"]
+    granted = [
+        resource
+        for statement in json.loads(file.read_text())["Statement"]
+        if "secretsmanager:GetSecretValue" in statement["Action"]
+        for resource in statement["Resource"]
+    ]
+    if not set(granted) & set(wanted):
+        raise Fault(f"{file.name} does not let the authorizer read the secret {secret}: put {wanted[-1]} in it.")
+    return file.name
+
+
+def deploy(stage: Stage) -> None:
+    """Run `chalice deploy`; Fault where it fails. What it prints is the operator's to read."""
+    chalice = str(Path(sys.executable).with_name("chalice"))
+    done = subprocess.run([chalice, "deploy", "--stage", stage.name], cwd=PROJECT, check=False)  # noqa: S603  # no shell
+    if done.returncode:
+        raise Fault(f"chalice deploy ended with {done.returncode}; what it printed above says why.")

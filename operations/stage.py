@@ -1,0 +1,82 @@
+"""A stage of .chalice/config.json, and the AWS account that this process has credentials for."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import boto3
+from botocore.config import Config as ClientConfig
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    NoCredentialsError,
+    NoRegionError,
+    PartialCredentialsError,
+)
+from chalice.cli.factory import CLIFactory
+from chalice.config import Config
+
+from chalicelib.settings import Settings, from_environment
+from operations.fault import Fault
+
+PROJECT = Path(__file__).parents[1]
+AUTHORIZER = "jwt_authorizer"
+
+
+@dataclass(frozen=True)
+class Stage:
+    """`settings` are those that the stage's authorizer will run with."""
+
+    name: str
+    config: Config
+    settings: Settings
+
+    def client(self, service: str) -> Any:
+        """Return an AWS client; use it inside `aws_errors`."""
+        return boto3.client(service, config=ClientConfig(connect_timeout=5, retries={"mode": "standard"}))
+
+    def api_url(self) -> str:
+        """Return where the deployed API answers; Fault where `chalice deploy` has left no trace."""
+        deployed = self.config.deployed_resources(self.name)
+        if "rest_api" not in deployed.resource_names():
+            raise Fault(f"Stage {self.name} is not deployed from here: run manage.py deploy --stage {self.name}.")
+        api = deployed.resource_values("rest_api")
+        emulator = os.environ.get("AWS_ENDPOINT_URL")
+        if emulator:
+            stage = self.config.api_gateway_stage
+            return f"{emulator}/restapis/{api['rest_api_id']}/{stage}/_user_request_"
+        return str(api["rest_api_url"]).rstrip("/")
+
+
+def load(name: str) -> Stage:
+    """Return the stage; Fault for one that the configuration does not know or that is not for AWS."""
+    config = CLIFactory(str(PROJECT)).create_config_obj(chalice_stage_name=name)
+    stages = sorted(stage for stage in config.config_from_disk["stages"] if stage != "local")
+    if name not in stages:
+        raise Fault(f"There is no stage {name!r} to deploy: choose one of {', '.join(stages)}.")
+    variables = config.scope(name, AUTHORIZER).environment_variables
+    return Stage(name, config, from_environment(variables))
+
+
+@contextlib.contextmanager
+def aws_errors() -> Iterator[None]:
+    """Turn what AWS refuses into a Fault of one sentence."""
+    try:
+        yield
+    except (NoCredentialsError, PartialCredentialsError):
+        raise Fault(
+            "There are no AWS credentials: run aws configure or set AWS_PROFILE, or AWS_ACCESS_KEY_ID and"
+            " AWS_SECRET_ACCESS_KEY."
+        ) from None
+    except NoRegionError:
+        raise Fault("There is no AWS Region: set AWS_DEFAULT_REGION, for example to eu-central-1.") from None
+    except ClientError as error:
+        told = error.response.get("Error", {})
+        raise Fault(f"AWS refused {error.operation_name} ({told.get('Code')}): {told.get('Message')}") from None
+    except BotoCoreError as error:
+        raise Fault(f"AWS could not be asked: {error}") from None
