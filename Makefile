@@ -1,13 +1,14 @@
-# make local | make test | make check; `make` alone lists them. Everything lives in .venv.
+# `make` alone lists what there is. Everything lives in .venv.
 PYTHON ?= python3
 PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: help local test test-unit check format lock clean
+.PHONY: help demo local test test-unit check format lock clean
 
 help:
+	@echo "make demo [ONCE=1]      deploy on an embedded AWS, try it, keep serving (ONCE=1: end there)"
 	@echo "make local [PORT=8000]  run the API on this machine, with tokens and curl lines to try"
 	@echo "make test               run every test"
 	@echo "make test-unit          run the tests that need no embedded AWS; seconds"
@@ -24,6 +25,9 @@ $(READY): requirements.txt requirements-dev.txt
 		|| { echo "This Python cannot make virtual environments (on Debian: apt install python3-venv)."; exit 1; }
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
+
+demo: $(READY)
+	@exec $(BIN)/python -m tests.e2e.demo $(if $(ONCE),--once)
 
 local: $(READY)
 	@exec $(BIN)/python manage.py local --port $(PORT)

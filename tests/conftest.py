@@ -6,7 +6,6 @@ import base64
 import hashlib
 import hmac
 import json
-import shutil
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,10 +17,10 @@ from chalice.test import Client
 
 from app import app
 from chalicelib import gateway_lock, settings
+from tests.project import copy_project
 
 SECRET = "the-secret-of-the-tests-" + "x" * 40
 PATH = "/protected-resource"
-PROJECT = Path(__file__).parent.parent
 
 
 def claims(**changes: Any) -> dict[str, Any]:
@@ -81,11 +80,4 @@ def log(capsys: pytest.CaptureFixture[str]) -> Callable[[], list[dict[str, Any]]
 
 @pytest.fixture
 def project_copy(tmp_path: Path) -> Path:
-    """Return a copy of what ships, as a user who cloned it would have it."""
-    copy = tmp_path / "project"
-    unshipped = shutil.ignore_patterns("__pycache__", "local-secret", "deployed", "deployments")
-    for name in ("chalicelib", "operations", ".chalice"):
-        shutil.copytree(PROJECT / name, copy / name, ignore=unshipped)
-    for name in ("app.py", "manage.py", "requirements.txt"):
-        shutil.copy(PROJECT / name, copy)
-    return copy
+    return copy_project(tmp_path / "project")

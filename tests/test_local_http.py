@@ -17,7 +17,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import PATH, PROJECT, SECRET, claims, sign, token
+from tests.conftest import PATH, SECRET, claims, sign, token
+from tests.project import PROJECT
 
 CHALICE = str(Path(sys.executable).with_name("chalice"))
 JSON = {"Content-Type": "application/json"}

@@ -23,7 +23,8 @@ from click.testing import CliRunner, Result
 import manage
 from chalicelib.rules import RULES
 from operations.minting import LOCAL_SECRET
-from tests.conftest import PATH, PROJECT, SECRET
+from tests.conftest import PATH, SECRET
+from tests.project import PROJECT
 from tests.test_local_http import ask, free_port
 from tests.test_tokens import check
 

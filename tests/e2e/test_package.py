@@ -1,0 +1,117 @@
+"""`chalice package`: its SAM template passes cfn-lint, and CloudFormation makes a working API of it."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import jwt
+import pytest
+
+from tests.e2e.conftest import Deployed
+from tests.project import PROJECT
+
+STACK = "api-guard-dev"
+
+
+@pytest.fixture(scope="module")
+def template(dev: Deployed, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("package")
+    dev.chalice("package", "--stage", "dev", str(out))
+    return out / "sam.json"
+
+
+def lint(template: Path) -> str:
+    """Return what cfn-lint finds, down to its information on IAM policies: nothing, for a good template."""
+    command = [str(Path(sys.executable).with_name("cfn-lint")), "--include-checks", "I", "--template", str(template)]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+
+def test_the_template_passes_cfn_lint(template: Path) -> None:
+    assert lint(template) == ""
+
+
+POLICIES = sorted((PROJECT / ".chalice").glob("policy-*.json"))
+
+
+def policy_template(policy: dict[str, Any], to: Path) -> Path:
+    resource = {"Type": "AWS::IAM::ManagedPolicy", "Properties": {"PolicyDocument": policy}}
+    to.write_text(json.dumps({"AWSTemplateFormatVersion": "2010-09-09", "Resources": {"Policy": resource}}))
+    return to
+
+
+@pytest.mark.parametrize("file", POLICIES, ids=lambda path: path.stem)
+def test_each_policy_passes_cfn_lints_rules_for_iam(file: Path, tmp_path: Path) -> None:
+    assert lint(policy_template(json.loads(file.read_text()), tmp_path / "template.json")) == ""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "rule"),
+    [
+        ("logs:PutLogEvents", "logs:PutLogEvent", "W3037"),
+        ("arn:*:logs:", "arn:*:s3:", "I3510"),
+        ('"Effect"', '"Efect"', "E3510"),
+    ],
+)
+def test_the_linter_would_find_a_mistake_in_a_policy(old: str, new: str, rule: str, tmp_path: Path) -> None:
+    spoiled = json.loads(POLICIES[0].read_text().replace(old, new))
+    assert rule in lint(policy_template(spoiled, tmp_path / "template.json"))
+
+
+@pytest.mark.parametrize("stage", ["dev", "prod"])
+def test_each_policy_is_for_one_function_of_one_stage(stage: str) -> None:
+    config = json.loads((PROJECT / ".chalice" / "config.json").read_text())
+    functions = config["stages"][stage]["lambda_functions"]
+    assert config["autogen_policy"] is False
+    for function, log in (
+        ("api_handler", f"api-guard-{stage}"),
+        ("jwt_authorizer", f"api-guard-{stage}-jwt_authorizer"),
+    ):
+        text = (PROJECT / ".chalice" / functions[function]["iam_policy_file"]).read_text()
+        assert f'log-group:/aws/lambda/{log}"' in text
+        assert ("secretsmanager" in text) == (function == "jwt_authorizer")
+        assert not re.search(r'"(Resource|Action)": "?\[?\s*"\*"', text)
+
+
+def test_no_stage_holds_a_secret() -> None:
+    config = (PROJECT / ".chalice" / "config.json").read_text()
+    assert "AUTHORIZER_SECRET" not in config
+    assert not re.search(r"[A-Za-z0-9_-]{40,}", config)
+
+
+def test_cloudformation_makes_a_working_api_of_it(dev: Deployed, template: Path) -> None:
+    s3, formation = dev.aws.client("s3"), dev.aws.client("cloudformation")
+    s3.create_bucket(Bucket="artifacts", CreateBucketConfiguration={"LocationConstraint": "eu-central-1"})
+    s3.upload_file(str(template.with_name("deployment.zip")), "artifacts", "deployment.zip")
+    document = json.loads(template.read_text())
+    for resource in document["Resources"].values():
+        if resource["Type"] == "AWS::Serverless::Function":  # as `aws cloudformation package` does
+            resource["Properties"]["CodeUri"] = "s3://artifacts/deployment.zip"
+    capabilities = ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"]
+    formation.create_stack(StackName=STACK, TemplateBody=json.dumps(document), Capabilities=capabilities)
+    formation.get_waiter("stack_create_complete").wait(StackName=STACK, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
+    outputs = formation.describe_stacks(StackName=STACK)["Stacks"][0]["Outputs"]
+    api_id = next(found["OutputValue"] for found in outputs if found["OutputKey"] == "RestAPIId")
+    packaged = Packaged(dev.aws, dev.project, "dev", dev.secret_id)
+    packaged.packaged_api = api_id
+    user, admin = packaged.token("user"), packaged.token("admin")
+    assert [packaged.ask("GET", user).status, packaged.ask("POST", user).status] == [200, 403]
+    assert [packaged.ask("GET", admin).status, packaged.ask("POST", admin).status] == [200, 200]
+    assert packaged.ask("GET").status == 401
+    spoiled = jwt.encode({"sub": "alice", "roles": ["admin"], "exp": int(time.time()) + 60}, "x" * 64)
+    assert packaged.ask("GET", spoiled).status == 401
+
+
+class Packaged(Deployed):
+    """A stage that CloudFormation made, of which Chalice knows nothing."""
+
+    packaged_api = ""
+
+    @property
+    def api_id(self) -> str:
+        return self.packaged_api
