@@ -8,7 +8,7 @@ from typing import Any
 
 from chalice.app import AuthRequest, Chalice, Request, Response
 
-from chalicelib import gateway_lock, handler_lock
+from chalicelib import gateway_lock, handler_lock, rotation, secrets_manager, settings
 from chalicelib.body import json_body
 
 app = Chalice(app_name="api-guard")
@@ -23,6 +23,12 @@ AUTHORIZER_TTL = 300
 def jwt_authorizer(request: AuthRequest) -> dict[str, Any]:
     # Deployed functions are known by this name in this file: `chalice deploy` never changes a handler string.
     return gateway_lock.authorize(request.token, request.method_arn)
+
+
+@app.lambda_function(name="rotate_secret")
+def rotate_secret(event: dict[str, Any], _context: object) -> None:
+    # Secrets Manager calls it, where `manage.py secret schedule` has told it to.
+    rotation.rotate(event, settings.current(), secrets_manager.client())
 
 
 @app.middleware("http")

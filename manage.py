@@ -134,6 +134,40 @@ def secret_status(stage_name: str) -> None:
     click.echo(matrix.as_text(secret.status(stage.load(stage_name))))
 
 
+@secret_group.command("rotate")
+@stage_option
+@click.option("--token-lifetime", type=Seconds(), help="For how long tokens live; else as the stage bounds it, or 1d.")
+@click.option("--force", is_flag=True, help="Even if tokens that are still good end by it.")
+@click.option("--leaked", is_flag=True, help="The key is known to others: rotate twice, so that no old key is left.")
+def rotate_secret(stage_name: str, token_lifetime: int | None, *, force: bool, leaked: bool) -> None:
+    """Make a new key; the present one goes on to verify as the previous one."""
+    chosen = stage.load(stage_name)
+    version, safe = secret.rotate(chosen, token_lifetime, force=force or leaked)
+    ttl = chosen.settings.key_ttl
+    if leaked:
+        version, _ = secret.rotate(chosen, token_lifetime, force=True)
+        click.echo(
+            f"Version {version} is the key now, and no older key is left: all sessions end. A running authorizer may"
+            f" know the old ones for {ttl} s more, and API Gateway keeps answers that it has had for the authorizer's"
+            " TTL; aws apigateway flush-stage-authorizers-cache empties the latter at once."
+        )
+    else:
+        click.echo(
+            f"Version {version} is the key now. Tokens signed with the one before it stand as well, until the next"
+            f" rotation: not before {safe.isoformat(timespec='seconds')}. Let whoever signs tokens take the new key,"
+            f" with its version as kid; authorizers know it within {ttl} s, and at once when they meet it."
+        )
+
+
+@secret_group.command("schedule")
+@stage_option
+@click.option("--days", type=click.IntRange(1, 1000), default=30, show_default=True, help="How often.")
+def schedule_rotation(stage_name: str, days: int) -> None:
+    """Let Secrets Manager rotate the secret by itself, with the function that was deployed for it."""
+    function = secret.schedule(stage.load(stage_name), days)
+    click.echo(f"Secrets Manager rotates the secret every {days} days with {function}")
+
+
 @cli.command()
 @stage_option
 def deploy(stage_name: str) -> None:

@@ -23,14 +23,15 @@ def started() -> float:
 def record(
     lock: str,
     outcome: str,
-    since: float,
     *,
+    since: float,
     reason: Reason | None = None,
     detail: str | None = None,
     caller: Caller | None = None,
     method: str | None = None,
     route: Route | None = None,
     kid: str | None = None,
+    keys_age: float | None = None,
     request_id: str | None = None,
 ) -> None:
     """Write one line. `outcome` is allow, deny, unauthorized or error; `detail` is text of our own making.
@@ -39,7 +40,6 @@ def record(
     a line, so a client's text cannot forge one; the route is the table's template, not the client's path.
     """
     line = {
-        "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
         "lock": lock,
         "outcome": outcome,
         "reason": reason,
@@ -48,11 +48,21 @@ def record(
         "roles": caller and sorted(caller.roles & ROLES),
         "method": method,
         "route": route and route[1],
+        "keys_age_s": keys_age and round(keys_age, 1),
         "kid": kid if kid and len(kid) <= MAX_KID_LENGTH and kid.isprintable() else None,
         "duration_ms": round((time.perf_counter() - since) * 1000, 3),
         "request_id": request_id,
     }
-    text = json.dumps({name: value for name, value in line.items() if value is not None})
+    _write({name: value for name, value in line.items() if value is not None})
+
+
+def note(detail: str) -> None:
+    """Write a line about the keys; `detail` is text of our own making."""
+    _write({"event": "keys", "detail": detail})
+
+
+def _write(line: dict[str, object]) -> None:
+    text = json.dumps({"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **line})
     # One write for the line and its end: `chalice local` answers in threads.
     sys.stdout.write(text + "\n")
     sys.stdout.flush()

@@ -7,8 +7,8 @@ import traceback
 from functools import cache
 from typing import Any
 
-from chalicelib import decisions, keys, policy, rules, settings, tokens
-from chalicelib.caller import to_context
+from chalicelib import decisions, keys, policy, rules, settings, sources, tokens
+from chalicelib.caller import Caller, to_context
 from chalicelib.reason import Reason
 
 try:
@@ -38,42 +38,50 @@ class AuthorizerFailure(InvalidAuthorizerError):
 
 
 @cache
-def key_source() -> keys.KeySource:
-    return keys.source(settings.current())
+def key_source() -> keys.CachedKeys:
+    return sources.key_source(settings.current())
 
 
 def authorize(authorization: str, method_arn: str) -> dict[str, Any]:
     """Answer with the caller and a policy for the whole API; raise Unauthorized or AuthorizerFailure."""
-    since = decisions.started()
-    where: dict[str, Any] = {}
+    about: dict[str, Any] = {"since": decisions.started()}
     try:
         stage_arn, method, path = policy.parse_method_arn(method_arn)
-        where = {"method": method, "route": rules.match(method, path)}
-        requirements = settings.current().requirements
-        caller = tokens.verify(authorization, key_source().keys(), requirements, time.time())
+        about |= {"method": method, "route": rules.match(method, path)}
+        caller = _authenticate(authorization, about)
         permitted = rules.permitted(caller.roles)
         answer = to_context(caller, rules.ROLES)
         answer["policyDocument"] = policy.policy_document(stage_arn, permitted, rules.guarded())
     except tokens.InvalidToken as refusal:
-        decisions.record("gateway", "unauthorized", since, reason=refusal.reason, kid=refusal.unverified_kid, **where)
+        decisions.record("gateway", "unauthorized", reason=refusal.reason, kid=refusal.unverified_kid, **about)
         # Neither error carries its cause along: Lambda would log it.
         raise Unauthorized from None
     except Exception as trouble:  # noqa: BLE001  # whatever it is, it must become a 500 and never an Allow or a Deny
         reason, detail = _explain(trouble)
-        decisions.record("gateway", "error", since, reason=reason, detail=detail, **where)
+        decisions.record("gateway", "error", reason=reason, **{**about, "detail": detail})
         raise AuthorizerFailure from None
     # The route that was asked for decides nothing here; the line says what the policy means for it.
-    denied = where["route"] not in permitted
-    decisions.record(
-        "gateway",
-        "deny" if denied else "allow",
-        since,
-        reason=Reason.NO_PERMISSION if denied else None,
-        caller=caller,
-        kid=caller.key_id,
-        **where,
-    )
+    denied = about["route"] not in permitted
+    outcome, why = ("deny", Reason.NO_PERMISSION) if denied else ("allow", None)
+    decisions.record("gateway", outcome, reason=why, caller=caller, kid=caller.key_id, **about)
     return answer
+
+
+def _authenticate(authorization: str, about: dict[str, Any]) -> Caller:
+    """Verify with the keys at hand; where none fits, once more with keys fetched anew, if that may be done now."""
+    requirements, source = settings.current().requirements, key_source()
+
+    def verify(with_keys: keys.KeySet) -> Caller:
+        about.update(keys_age=with_keys.age, detail=with_keys.trouble)
+        return tokens.verify(authorization, with_keys.keys, requirements, time.time())
+
+    try:
+        return verify(source.current())
+    except tokens.InvalidToken as refusal:
+        fresh = source.refreshed() if refusal.reason in {Reason.UNKNOWN_KEY, Reason.BAD_SIGNATURE} else None
+        if fresh is None:
+            raise
+        return verify(fresh)
 
 
 def _explain(trouble: Exception) -> tuple[Reason, str]:

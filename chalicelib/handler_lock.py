@@ -39,7 +39,7 @@ def guard(
     }
     group = rules.RULES.get(route, frozenset())
     if group == rules.PUBLIC:
-        decisions.record("handler", "allow", since, **about)
+        decisions.record("handler", "allow", since=since, **about)
         return get_response(request)
     try:
         caller = from_context(request.context.get("authorizer"))
@@ -50,7 +50,7 @@ def guard(
         return _refuse(401, Reason.EXPIRED, since, **about)
     if not group & caller.roles:
         return _refuse(403, Reason.NO_PERMISSION, since, **about)
-    decisions.record("handler", "allow", since, **about)
+    decisions.record("handler", "allow", since=since, **about)
     request.context[CALLER] = caller
     return get_response(request)
 
@@ -64,7 +64,7 @@ def caller_of(request: Request | None) -> Caller:
 
 
 def _refuse(status: int, reason: Reason, since: float, **about: Any) -> Response:
-    decisions.record("handler", "unauthorized" if status == 401 else "deny", since, reason=reason, **about)
+    decisions.record("handler", "unauthorized" if status == 401 else "deny", since=since, reason=reason, **about)
     if status == 401:
         return Response({"message": "Unauthorized"}, status_code=401, headers={"WWW-Authenticate": "Bearer"})
     return Response({"message": "Forbidden"}, status_code=403)

@@ -52,12 +52,17 @@ class Key:
 
 @dataclass(frozen=True, slots=True)
 class Requirements:
-    """What a token must satisfy beside a good signature. Times are seconds."""
+    """What a token must satisfy beside a good signature. Times are seconds.
+
+    `roles_claim` is a claim's name or, where no claim has that very name, a path of names joined by dots.
+    `roles_in_text`: the roles are one text, separated by spaces, as in `scope` (RFC 8693 section 4.2).
+    """
 
     algorithms: tuple[str, ...] = ("HS256",)
     issuer: str | None = None
     audience: str | None = None
     roles_claim: str = "roles"
+    roles_in_text: bool = False
     leeway: int = 0
     max_lifetime: int | None = None
 
@@ -173,7 +178,7 @@ def _caller(claims: dict[str, object], key_id: str | None, requirements: Require
     subject, issuer, _ = (_text(claims, name) for name in ("sub", "iss", "jti"))
     if not subject or not subject.isprintable() or len(subject.encode()) > MAX_SUBJECT_BYTES:
         raise InvalidToken(Reason.WRONG_CLAIM_TYPE)
-    roles = _texts(claims.get(requirements.roles_claim, []))
+    roles = _roles(claims, requirements)
     # Rounded down, so that both locks refuse from the same second on.
     expires = math.floor(_numeric_date(claims, "exp"))
     latest_start = now + requirements.leeway
@@ -197,6 +202,21 @@ def _caller(claims: dict[str, object], key_id: str | None, requirements: Require
         if requirements.audience not in _texts([audience] if isinstance(audience, str) else audience):
             raise InvalidToken(Reason.WRONG_AUDIENCE)
     return Caller(subject, roles, expires + requirements.leeway, key_id)
+
+
+def _roles(claims: dict[str, object], requirements: Requirements) -> frozenset[str]:
+    """Return the roles; none where the claim is absent. Whatever is there must have the form that is set."""
+    name = requirements.roles_claim
+    found: object = claims
+    for part in [name] if name in claims else name.split("."):
+        if not isinstance(found, dict):
+            raise InvalidToken(Reason.WRONG_CLAIM_TYPE)
+        if part not in found:
+            return frozenset()
+        found = found[part]
+    if requirements.roles_in_text:
+        return _texts(found.split(" ") if isinstance(found, str) else None) - {""}
+    return _texts(found)
 
 
 def _text(claims: dict[str, object], name: str) -> str:

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from chalicelib import caller, keys, policy, rules, tokens
+from chalicelib import caller, keys, policy, rules, sources, tokens
 from operations import matrix
 from operations.fault import Fault
 from operations.stage import AUTHORIZER, PROJECT, Stage, aws_errors
@@ -40,12 +40,16 @@ def preflight(stage: Stage) -> Iterator[tuple[str, str]]:
         raise Fault("Table and routes disagree: " + " ".join(wrong))
     yield "table", f"{len(rules.RULES)} rules agree with app.py"
     yield "policy size", f"{largest_answer(stage)} of {MAX_ANSWER_BYTES} bytes at most"
-    yield "permission", secret_policy(stage)
+    if stage.settings.jwks_url is None:
+        yield "permission", secret_policy(stage)
+    elif "cryptography" not in (PROJECT / "requirements.txt").read_text():
+        raise Fault("JWT_JWKS_URL needs cryptography: add the line that the README gives to requirements.txt.")
     try:
-        found = keys.SecretsManager(stage.settings).keys()
+        found = sources.key_source(stage.settings).current().keys
     except keys.KeysUnavailable as trouble:
-        raise Fault(f"{trouble} If it was never made: manage.py secret create --stage {stage.name}.") from None
-    yield "secret", f"{stage.settings.secret_id}, version {found[0].id}"
+        create = f" If it was never made: manage.py secret create --stage {stage.name}."
+        raise Fault(f"{trouble}{create if stage.settings.jwks_url is None else ''}") from None
+    yield "keys", f"{stage.settings.jwks_url or stage.settings.secret_id}, {', '.join(str(key.id) for key in found)}"
 
 
 def largest_answer(stage: Stage) -> int:

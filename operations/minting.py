@@ -11,7 +11,7 @@ from typing import Any
 
 import jwt
 
-from chalicelib import keys
+from chalicelib.secret import hmac_keys
 from chalicelib.settings import Settings
 from operations.fault import Fault
 
@@ -41,6 +41,7 @@ def mint(
 
 def local_secret(settings: Settings, *, create: bool) -> str:
     """Return `AUTHORIZER_SECRET`, or this machine's own secret, made on demand for its owner's eyes alone."""
+    refuse_to_sign_for_a_provider(settings)
     secret = settings.local_secret
     if secret is None:
         if create and not LOCAL_SECRET.exists():
@@ -53,8 +54,13 @@ def local_secret(settings: Settings, *, create: bool) -> str:
             raise Fault(
                 "There is no secret on this machine yet: run make local once, or set AUTHORIZER_SECRET."
             ) from None
-    keys.LocalSecret(secret, settings.requirements.algorithms)  # is it strong enough?
+    hmac_keys(secret, None, settings.requirements.algorithms, "AUTHORIZER_SECRET")  # is it strong enough?
     return secret
+
+
+def refuse_to_sign_for_a_provider(settings: Settings) -> None:
+    if settings.jwks_url is not None:
+        raise Fault(f"JWT_JWKS_URL is set: tokens come from the identity provider {settings.requirements.issuer}.")
 
 
 def spoiled(token: str) -> str:

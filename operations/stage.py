@@ -26,6 +26,7 @@ from operations.fault import Fault
 
 PROJECT = Path(__file__).parents[1]
 AUTHORIZER = "jwt_authorizer"
+ROTATION = "rotate_secret"
 
 
 @dataclass(frozen=True)
@@ -41,16 +42,24 @@ class Stage:
         return boto3.client(service, config=ClientConfig(connect_timeout=5, retries={"mode": "standard"}))
 
     def api_url(self) -> str:
-        """Return where the deployed API answers; Fault where `chalice deploy` has left no trace."""
-        deployed = self.config.deployed_resources(self.name)
-        if "rest_api" not in deployed.resource_names():
-            raise Fault(f"Stage {self.name} is not deployed from here: run manage.py deploy --stage {self.name}.")
-        api = deployed.resource_values("rest_api")
+        """Return where the deployed API answers."""
+        api = self._deployed("rest_api")
         emulator = os.environ.get("AWS_ENDPOINT_URL")
         if emulator:
             stage = self.config.api_gateway_stage
             return f"{emulator}/restapis/{api['rest_api_id']}/{stage}/_user_request_"
         return str(api["rest_api_url"]).rstrip("/")
+
+    def function_arn(self, name: str) -> str:
+        """Return the ARN of a deployed function."""
+        return self._deployed(name)["lambda_arn"]
+
+    def _deployed(self, resource: str) -> dict[str, str]:
+        deployed = self.config.deployed_resources(self.name)
+        if resource not in deployed.resource_names():
+            raise Fault(f"Stage {self.name} is not deployed from here: run manage.py deploy --stage {self.name}.")
+        values: dict[str, str] = deployed.resource_values(resource)
+        return values
 
 
 def load(name: str) -> Stage:

@@ -11,7 +11,7 @@ from tests.conftest import SECRET
 
 def test_nothing_set_means_hs256_with_the_tutorials_secret_in_secrets_manager() -> None:
     settings = from_environment({})
-    assert settings.requirements == Requirements(("HS256",), None, None, "roles", 0, None)
+    assert settings.requirements == Requirements()
     assert (settings.secret_id, settings.secret_field, settings.local_secret) == (
         "jwt-secret-key",
         "my_secret_key",
@@ -31,11 +31,16 @@ def test_every_setting_is_read() -> None:
             "JWT_ROLES_CLAIM": "groups",
             "JWT_LEEWAY_SECONDS": "120",
             "JWT_MAX_LIFETIME_SECONDS": "3600",
+            "JWT_ROLES_FORMAT": "space-separated",
+            "JWT_PREVIOUS_KEY": "refuse",
+            "JWT_KEY_TTL_SECONDS": "60",
+            "JWT_KEY_MAX_STALE_SECONDS": "0",
         }
     )
     assert settings.requirements == Requirements(
-        ("HS256", "HS512"), "https://issuer.example", "us", "groups", 120, 3600
+        ("HS256", "HS512"), "https://issuer.example", "us", "groups", True, 120, 3600
     )
+    assert (settings.accept_previous_key, settings.key_ttl, settings.key_max_stale) == (False, 60, 0)
     assert (settings.secret_id, settings.secret_field, settings.local_secret) == ("other", "field", SECRET)
 
 
@@ -59,7 +64,11 @@ def test_an_empty_variable_counts_as_unset() -> None:
         ("JWT_LEEWAY_SECONDS", "9" * 5000),
         ("JWT_MAX_LIFETIME_SECONDS", "0"),
         ("JWT_MAX_LIFETIME_SECONDS", "1h"),
-        ("JWT_JWKS_URL", "https://issuer.example/jwks.json"),
+        ("JWT_ROLES_FORMAT", "text"),
+        ("JWT_PREVIOUS_KEY", "false"),
+        ("JWT_KEY_TTL_SECONDS", "0"),
+        ("JWT_KEY_TTL_SECONDS", "3601"),
+        ("JWT_KEY_MAX_STALE_SECONDS", "86401"),
     ],
 )
 def test_a_wrong_setting_is_named_in_one_sentence(name: str, value: str) -> None:
@@ -67,6 +76,47 @@ def test_a_wrong_setting_is_named_in_one_sentence(name: str, value: str) -> None
         from_environment({name: value})
     assert "\n" not in str(wrong.value)
     assert len(str(wrong.value)) < 200
+
+
+PROVIDER = {
+    "JWT_JWKS_URL": "https://issuer.example/jwks.json",
+    "JWT_ISSUER": "https://issuer.example",
+    "JWT_AUDIENCE": "us",
+}
+
+
+def test_an_identity_provider_means_rs256_unless_told_otherwise() -> None:
+    settings = from_environment(PROVIDER)
+    assert (settings.jwks_url, settings.requirements.algorithms) == (PROVIDER["JWT_JWKS_URL"], ("RS256",))
+    listed = from_environment({**PROVIDER, "JWT_ALGORITHMS": "ES256 PS512 EdDSA"})
+    assert listed.requirements.algorithms == ("ES256", "PS512", "EdDSA")
+    for host in ("127.0.0.1:8080", "localhost", "[::1]:1"):
+        assert from_environment({**PROVIDER, "JWT_JWKS_URL": f"http://{host}/jwks"}).jwks_url
+
+
+@pytest.mark.parametrize(
+    ("spoil", "named"),
+    [
+        ({"JWT_ISSUER": ""}, "JWT_ISSUER"),
+        ({"JWT_AUDIENCE": ""}, "JWT_AUDIENCE"),
+        ({"JWT_JWKS_URL": "http://issuer.example/jwks.json"}, "JWT_JWKS_URL"),
+        ({"JWT_JWKS_URL": "http://127.0.0.1.issuer.example/jwks.json"}, "JWT_JWKS_URL"),
+        ({"JWT_JWKS_URL": "http://127.0.0.1@issuer.example/jwks.json"}, "JWT_JWKS_URL"),
+        ({"JWT_JWKS_URL": "file:///etc/passwd"}, "JWT_JWKS_URL"),
+        ({"JWT_JWKS_URL": "issuer.example/jwks.json"}, "JWT_JWKS_URL"),
+        ({"JWT_JWKS_URL": "https://"}, "JWT_JWKS_URL"),
+        ({"JWT_JWKS_URL": "https://[broken"}, "JWT_JWKS_URL"),
+        ({"JWT_ALGORITHMS": "HS256"}, "JWT_ALGORITHMS"),
+        ({"JWT_ALGORITHMS": "RS256,HS256"}, "JWT_ALGORITHMS"),
+        ({"JWT_ALGORITHMS": "none"}, "JWT_ALGORITHMS"),
+        ({"JWT_ALGORITHMS": "ES256K"}, "JWT_ALGORITHMS"),
+        ({"AUTHORIZER_SECRET": SECRET}, "AUTHORIZER_SECRET"),
+    ],
+)
+def test_an_identity_provider_that_is_set_up_unsafely_is_refused(spoil: dict[str, str], named: str) -> None:
+    with pytest.raises(SettingsError, match=named) as wrong:
+        from_environment({**PROVIDER, **spoil})
+    assert SECRET not in str(wrong.value)
 
 
 def test_a_secret_in_the_configuration_of_a_lambda_function_is_refused_without_being_shown() -> None:

@@ -11,8 +11,8 @@ from typing import Any
 import jwt
 import pytest
 
-from chalicelib.keys import hmac_keys
 from chalicelib.reason import Reason
+from chalicelib.secret import hmac_keys
 from chalicelib.tokens import Caller, InvalidToken, Requirements, verify
 from tests.conftest import SECRET, claims, forge, sign
 
@@ -62,6 +62,53 @@ def test_a_token_without_roles_makes_a_caller_without_roles() -> None:
 
 def test_roles_come_from_the_claim_that_the_setting_names() -> None:
     assert check(sign(claims(groups=["admin"])), roles_claim="groups").roles == {"admin"}
+
+
+@pytest.mark.parametrize(
+    ("claim", "payload_claims"),
+    [
+        ("cognito:groups", {"cognito:groups": ["admin"]}),
+        ("https://example.com/roles", {"https://example.com/roles": ["admin"]}),
+        ("realm_access.roles", {"realm_access": {"roles": ["admin"]}}),
+        ("resource_access.my-client.roles", {"resource_access": {"my-client": {"roles": ["admin"]}}}),
+        ("a.b", {"a.b": ["admin"], "a": {"b": ["user"]}}),
+    ],
+)
+def test_roles_are_found_under_an_exact_name_or_else_along_a_path(claim: str, payload_claims: dict[str, Any]) -> None:
+    assert check(sign(claims(**payload_claims)), roles_claim=claim).roles == {"admin"}
+
+
+@pytest.mark.parametrize(
+    "payload_claims",
+    [
+        {},
+        {"realm_access": {}},
+        {"realm_access": {"Roles": ["admin"]}},
+        {"realm_access": {"roles": []}},
+        {"realm_access.": {"roles": ["admin"]}},
+    ],
+)
+def test_where_the_path_ends_early_there_are_no_roles(payload_claims: dict[str, Any]) -> None:
+    assert check(sign(claims(**payload_claims)), roles_claim="realm_access.roles").roles == frozenset()
+
+
+@pytest.mark.parametrize("value", [None, [], ["roles"], "roles", 1, {"roles": "admin"}, {"roles": {"admin": True}}])
+def test_what_stands_along_the_path_must_be_objects_and_then_a_list_of_strings(value: Any) -> None:
+    forged = forge(HEADER, payload(realm_access=value))
+    assert refusal(forged, roles_claim="realm_access.roles") == Reason.WRONG_CLAIM_TYPE
+
+
+def test_roles_in_a_text_are_taken_only_where_the_setting_says_so() -> None:
+    scoped = sign(claims(scope="user  orders:read "))
+    assert check(scoped, roles_claim="scope", roles_in_text=True).roles == {"user", "orders:read"}
+    assert refusal(scoped, roles_claim="scope") == Reason.WRONG_CLAIM_TYPE
+    assert check(sign(claims()), roles_claim="scope", roles_in_text=True).roles == frozenset()
+
+
+@pytest.mark.parametrize("scope", [None, 1, ["admin"], {"admin": True}])
+def test_where_a_text_is_expected_nothing_else_is_taken(scope: Any) -> None:
+    forged = forge(HEADER, payload(scope=scope))
+    assert refusal(forged, roles_claim="scope", roles_in_text=True) == Reason.WRONG_CLAIM_TYPE
 
 
 def test_a_date_may_have_a_fraction_and_is_rounded_down() -> None:

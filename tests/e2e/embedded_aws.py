@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import importlib.util
 import json
 import os
 import socket
@@ -81,6 +82,7 @@ def running(**settings: str) -> Iterator[EmbeddedAws]:
     """Start the embedded AWS on free ports; stop it, and all that it started, at the end."""
     with tempfile.TemporaryDirectory(prefix="embedded-aws-") as folder:
         port, logs = free_port(), Path(folder) / "log"
+        _lambda_runtime(Path(folder) / "lambda-runtime")
         # A bare environment: what stands in this process's environment is none of a Lambda function's business.
         environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         environment |= {
@@ -89,6 +91,7 @@ def running(**settings: str) -> Iterator[EmbeddedAws]:
             "AUTH": "true",
             "MINISTACK_REGION": REGION,
             "TMPDIR": folder,
+            "PYTHONPATH": str(Path(folder) / "lambda-runtime"),
             "STATE_DIR": str(Path(folder) / "state"),
             "AWS_EC2_METADATA_DISABLED": "true",
             **settings,
@@ -113,6 +116,32 @@ def running(**settings: str) -> Iterator[EmbeddedAws]:
             adapter.shutdown()
             adapter.server_close()
             _stop(process)
+
+
+#: What AWS's Python runtime has beside the standard library: the AWS SDK and what it needs.
+SDK = ("boto3", "botocore", "dateutil", "jmespath", "s3transfer", "six", "urllib3")
+
+
+def _lambda_runtime(folder: Path) -> None:
+    """Let a Lambda function import what Lambda has and what was deployed, and nothing of this virtual environment.
+
+    ministack runs functions with its own Python. A `sitecustomize` that only they act on takes away the rest.
+    """
+    sdk = folder / "sdk"
+    sdk.mkdir(parents=True)
+    for name in SDK:
+        found = importlib.util.find_spec(name)
+        assert found is not None
+        assert found.origin is not None
+        origin = Path(found.origin)
+        source = origin.parent if origin.name == "__init__.py" else origin
+        (sdk / source.name).symlink_to(source)
+    (folder / "sitecustomize.py").write_text(
+        "import os, sys\n"
+        "if 'AWS_LAMBDA_FUNCTION_NAME' in os.environ:\n"
+        "    sys.path[:] = [place for place in sys.path if 'site-packages' not in place]\n"
+        f"    sys.path.append({str(sdk)!r})\n"
+    )
 
 
 def _wait_for(process: subprocess.Popen[bytes], port: int, logs: Path) -> None:

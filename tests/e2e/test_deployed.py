@@ -366,7 +366,7 @@ def test_what_goes_to_lambda_has_no_cryptography_no_boto3_and_no_command_line(de
 
 
 def test_deploy_says_what_it_checked_and_prints_lines_that_work(dev: Deployed) -> None:
-    for check in ("credentials", "Region", "runtime", "table", "policy size", "permission", "secret"):
+    for check in ("credentials", "Region", "runtime", "table", "policy size", "permission", "keys"):
         assert f"ok  {check}: " in dev.printed
     assert f"/restapis/{dev.api_id}/dev/_user_request_/protected-resource" in dev.printed
     assert dev.signing_key() not in dev.printed

@@ -1,0 +1,55 @@
+"""Keys out of an identity provider's JSON Web Key Set (RFC 7517)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import jwt
+from jwt.algorithms import has_crypto
+
+from chalicelib.keys import KeysUnavailable
+from chalicelib.settings import Settings
+from chalicelib.tokens import Key
+
+TIMEOUT = 2.0  # seconds; a caller waits meanwhile
+
+
+def fetch(settings: Settings) -> list[Key]:
+    """Return the provider's keys for the allowed algorithms; KeysUnavailable where none can be had."""
+    url = settings.jwks_url or ""
+    if not has_crypto:
+        raise KeysUnavailable(
+            "JWT_JWKS_URL needs the package cryptography, which is not installed: add the line that the README gives"
+            " to requirements.txt and deploy again."
+        )
+    try:
+        # Follows no redirect and no scheme but http and https. The cache is ours, so that it outlives an outage.
+        document = jwt.PyJWKClient(url, cache_jwk_set=False, timeout=TIMEOUT).fetch_data()
+    except (jwt.PyJWTError, OSError, ValueError, RecursionError) as error:
+        raise KeysUnavailable(f"JWT_JWKS_URL {url} cannot be fetched ({type(error).__name__}).") from None
+    listed = document.get("keys")
+    algorithms = settings.requirements.algorithms
+    keys = [key for jwk in listed for key in _keys(jwk, algorithms)] if isinstance(listed, list) else []
+    if not keys:
+        raise KeysUnavailable(f"JWT_JWKS_URL {url} holds no key that fits JWT_ALGORITHMS ({', '.join(algorithms)}).")
+    return keys
+
+
+def _keys(jwk: object, algorithms: Sequence[str]) -> Iterator[Key]:
+    """Yield a key for each algorithm that this one is for; nothing for a key that no verifier should use."""
+    if not isinstance(jwk, dict) or jwk.get("use", "sig") != "sig":
+        return
+    if jwk.get("kty") == "oct" or "d" in jwk:
+        return  # a secret that everybody can read verifies nothing
+    kid = jwk.get("kid")
+    if not (kid is None or isinstance(kid, str)):
+        return
+    for algorithm in algorithms:
+        if jwk.get("alg", algorithm) != algorithm:
+            continue
+        try:
+            key = jwt.PyJWK(jwk, algorithm)
+        except jwt.PyJWTError:
+            continue
+        if key.Algorithm.check_key_length(key.key) is None:  # RFC 7518: RSA of 2048 bits or more
+            yield Key(kid, key)
