@@ -38,7 +38,7 @@ def test_every_setting_is_read() -> None:
         }
     )
     assert settings.requirements == Requirements(
-        ("HS256", "HS512"), "https://issuer.example", "us", "groups", True, 120, 3600
+        ("HS256", "HS512"), "https://issuer.example", "us", "groups", roles_in_text=True, leeway=120, max_lifetime=3600
     )
     assert (settings.accept_previous_key, settings.key_ttl, settings.key_max_stale) == (False, 60, 0)
     assert (settings.secret_id, settings.secret_field, settings.local_secret) == ("other", "field", SECRET)

@@ -111,20 +111,30 @@ class Deployed:
         return [line for page in pages for event in page["events"] for line in event["message"].splitlines()]
 
     def decisions(self, name: str) -> list[dict[str, Any]]:
-        """Return the function's decision log."""
-        return [json.loads(line) for line in self.log(name) if line.startswith('{"time"')]
+        """Return the function's decision log, oldest line first."""
+        lines = [json.loads(line) for line in self.log(name) if line.startswith('{"time"')]
+        return sorted(lines, key=lambda line: str(line["time"]))
 
-    def restart(self, name: str) -> None:
-        """Give the function a new execution environment, as Lambda does when its configuration changes."""
+    def restart(self, name: str, **variables: str) -> None:
+        """Give the function a new execution environment, as Lambda does when its configuration changes.
+
+        An empty variable is an unset one to it.
+        """
         client, function = self.aws.client("lambda"), self.function(name)
         had = client.get_function_configuration(FunctionName=function).get("Environment", {}).get("Variables", {})
-        variables = {**had, "RESTARTED": f"{time.time_ns()}"}
-        client.update_function_configuration(FunctionName=function, Environment={"Variables": variables})
+        changed = {**had, **variables, "RESTARTED": f"{time.time_ns()}"}
+        client.update_function_configuration(FunctionName=function, Environment={"Variables": changed})
+
+    def invoke(self, name: str, event: dict[str, Any]) -> dict[str, Any] | None:
+        """Invoke the function itself, past the gateway; return what it answers, or the error that it raised."""
+        answer = self.aws.client("lambda").invoke(FunctionName=self.function(name), Payload=json.dumps(event))
+        decoded: dict[str, Any] | None = json.load(answer["Payload"])
+        return decoded
 
 
 @pytest.fixture(scope="session")
 def aws() -> Iterator[EmbeddedAws]:
-    with embedded_aws.running() as running:
+    with embedded_aws.running(CLOUDTRAIL_RECORDING="1") as running:
         yield running
 
 

@@ -124,9 +124,9 @@ def invoke(dev: Deployed, authorizer: Any, method: str = "GET") -> dict[str, Any
         "stageVariables": None,
         "body": None,
     }
-    answer = dev.aws.client("lambda").invoke(FunctionName=dev.function("api_handler"), Payload=json.dumps(event))
-    decoded: dict[str, Any] = json.load(answer["Payload"])
-    return decoded
+    answer = dev.invoke("api_handler", event)
+    assert answer is not None
+    return answer
 
 
 def test_the_api_function_invoked_past_the_gateway_refuses(dev: Deployed) -> None:
@@ -160,6 +160,8 @@ def test_a_resource_policy_that_allows_everything_opens_nothing(dev: Deployed) -
 
 # Least privilege: what really happens with each function's role.
 
+FUNCTIONS = ("api_handler", "jwt_authorizer", "rotate_secret")
+
 PROBE = """
 import boto3
 from botocore.exceptions import ClientError
@@ -181,7 +183,7 @@ def probe(dev: Deployed) -> Iterator[Any]:
     with zipfile.ZipFile(packed, "w") as archive:
         archive.writestr("probe.py", PROBE)
     client = dev.aws.client("lambda")
-    for name in ("api_handler", "jwt_authorizer"):
+    for name in FUNCTIONS:
         role = dev.resources[f"{name}_role"]["role_arn"]
         client.create_function(
             FunctionName=f"probe-{name}",
@@ -198,7 +200,7 @@ def probe(dev: Deployed) -> Iterator[Any]:
         return str(json.load(answer["Payload"]))
 
     yield call
-    for name in ("api_handler", "jwt_authorizer"):
+    for name in FUNCTIONS:
         client.delete_function(FunctionName=f"probe-{name}")
 
 
@@ -215,22 +217,31 @@ def test_the_api_functions_role_is_refused_the_secret(dev: Deployed, probe: Any)
         assert probe("api_handler", "secretsmanager", operation, SecretId=dev.secret_id) in DENIED
 
 
+@pytest.mark.parametrize("function", ["jwt_authorizer", "rotate_secret"])
 @pytest.mark.parametrize("suffix", ["x", "-other", "-123456", "-other-123456"])
-def test_the_authorizers_role_is_refused_another_secret(dev: Deployed, probe: Any, suffix: str) -> None:
+def test_neither_role_that_may_read_the_secret_may_read_another(
+    dev: Deployed, probe: Any, function: str, suffix: str
+) -> None:
     client = dev.aws.client("secretsmanager")
     name = dev.secret_id + suffix
     client.create_secret(Name=name, SecretString="another")
     try:
-        assert probe("jwt_authorizer", "secretsmanager", "get_secret_value", SecretId=name) in DENIED
+        assert probe(function, "secretsmanager", "get_secret_value", SecretId=name) in DENIED
     finally:
         client.delete_secret(SecretId=name, ForceDeleteWithoutRecovery=True)
 
 
 @pytest.mark.parametrize("function", ["api_handler", "jwt_authorizer"])
+def test_only_the_rotations_role_may_change_the_secret(dev: Deployed, probe: Any, function: str) -> None:
+    new = {"SecretId": dev.secret_id, "SecretString": "mine"}
+    assert probe(function, "secretsmanager", "put_secret_value", **new) in DENIED
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
 @pytest.mark.parametrize(
     ("service", "operation", "parameters"),
     [
-        ("secretsmanager", "put_secret_value", {"SecretId": "jwt-secret-key-dev", "SecretString": "mine"}),
+        ("secretsmanager", "delete_secret", {"SecretId": "jwt-secret-key-dev"}),
         ("secretsmanager", "list_secrets", {}),
         ("s3", "list_buckets", {}),
         ("iam", "list_roles", {}),
@@ -239,15 +250,15 @@ def test_the_authorizers_role_is_refused_another_secret(dev: Deployed, probe: An
         ("logs", "describe_log_groups", {}),
     ],
 )
-def test_neither_role_may_do_anything_else(
+def test_no_role_may_do_anything_else(
     probe: Any, function: str, service: str, operation: str, parameters: dict[str, Any]
 ) -> None:
     assert probe(function, service, operation, **parameters) in DENIED
 
 
-@pytest.mark.parametrize("function", ["api_handler", "jwt_authorizer"])
-def test_each_role_may_write_its_own_log_and_not_the_others(dev: Deployed, probe: Any, function: str) -> None:
-    for name in ("api_handler", "jwt_authorizer"):
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_each_role_may_write_its_own_log_and_no_other(dev: Deployed, probe: Any, function: str) -> None:
+    for name in FUNCTIONS:
         group = f"/aws/lambda/{dev.function(name)}"
         with contextlib.suppress(dev.aws.client("logs").exceptions.ResourceAlreadyExistsException):
             dev.aws.client("logs").create_log_group(logGroupName=group)
@@ -258,7 +269,7 @@ def test_each_role_may_write_its_own_log_and_not_the_others(dev: Deployed, probe
 
 def test_each_function_has_a_role_of_its_own(dev: Deployed) -> None:
     roles = {name: found["role_arn"] for name, found in dev.resources.items() if "role_arn" in found}
-    assert len(set(roles.values())) == len(roles) == 2
+    assert len(set(roles.values())) == len(roles) == len(FUNCTIONS)
 
 
 # Our own trouble.

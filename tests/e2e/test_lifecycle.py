@@ -80,8 +80,9 @@ def test_a_changed_rule_holds_after_the_next_deployment(redeployed: Deployed) ->
 
 def test_delete_takes_everything_away_but_the_secret(redeployed: Deployed) -> None:
     prod = redeployed
-    functions = {prod.function(name) for name in ("api_handler", "jwt_authorizer")}
-    roles = {prod.resources[f"{name}_role"]["role_name"] for name in ("api_handler", "jwt_authorizer")}
+    names = ("api_handler", "jwt_authorizer", "rotate_secret")
+    functions = {prod.function(name) for name in names}
+    roles = {prod.resources[f"{name}_role"]["role_name"] for name in names}
     api_id = prod.api_id
     prod.chalice("delete", "--stage", "prod")
     aws = prod.aws

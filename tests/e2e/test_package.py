@@ -71,10 +71,11 @@ def test_each_policy_is_for_one_function_of_one_stage(stage: str) -> None:
     for function, log in (
         ("api_handler", f"api-guard-{stage}"),
         ("jwt_authorizer", f"api-guard-{stage}-jwt_authorizer"),
+        ("rotate_secret", f"api-guard-{stage}-rotate_secret"),
     ):
         text = (PROJECT / ".chalice" / functions[function]["iam_policy_file"]).read_text()
         assert f'log-group:/aws/lambda/{log}"' in text
-        assert ("secretsmanager" in text) == (function == "jwt_authorizer")
+        assert ("secretsmanager" in text) == (function != "api_handler")
         assert not re.search(r'"(Resource|Action)": "?\[?\s*"\*"', text)
 
 
