@@ -4,6 +4,8 @@ PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# Deployments mostly wait, so more workers than cores; a file's tests stay together, with their deployment.
+PARALLEL := --numprocesses 4 --dist loadfile
 
 .PHONY: help demo local test test-unit check format lock clean
 
@@ -34,10 +36,10 @@ local: $(READY)
 
 # In CI the check comes first.
 test: $(READY) $(if $(CI),check)
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest $(PARALLEL)
 
 test-unit: $(READY)
-	@$(BIN)/python -m pytest -m "not e2e"
+	@$(BIN)/python -m pytest $(PARALLEL) -m "not e2e"
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +15,7 @@ from chalice.test import Client, HTTPResponse
 from app import app, jwt_authorizer
 from chalicelib import gateway_lock, handler_lock
 from chalicelib.reason import Reason
+from chalicelib.rules import RULES, Route
 from tests.conftest import PATH, SECRET, claims, sign, token
 
 ARN = "arn:aws:execute-api:eu-central-1:123456789012:abc123/dev/GET/protected-resource"
@@ -86,6 +88,17 @@ def test_an_admin_may_post_and_the_body_comes_back(client: Client) -> None:
 
 def test_the_bearer_scheme_is_taken_too(client: Client) -> None:
     assert get(client, f"Bearer {token('user')}").status_code == 200
+
+
+@pytest.mark.parametrize("roles", [(), ("user",), ("admin",), ("user", "admin"), ("stranger",), ("stranger", "user")])
+@pytest.mark.parametrize("route", list(RULES))
+def test_each_role_may_do_what_the_table_says_and_nothing_else(
+    client: Client, route: Route, roles: tuple[str, ...]
+) -> None:
+    method, path = route[0], re.sub(r"\{\w+\}", "7", route[1])
+    headers = {"Authorization": token(*roles), **JSON}
+    answer = client.http.request(method, path, headers=headers, body=b"{}")
+    assert answer.status_code == (200 if RULES[route] & set(roles) else 403)
 
 
 # Refusals by the gateway lock.

@@ -10,6 +10,7 @@ import uuid
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -44,12 +45,11 @@ def rotate(dev: Deployed, *words: str) -> str:
     return dev.manage("secret", "rotate", "--stage", "dev", *words)
 
 
-def calls(dev: Deployed, name: str) -> int:
-    """Return how often the embedded AWS was asked for this."""
-    trail = dev.aws.client("cloudtrail")
+def calls_since(dev: Deployed, moment: datetime, name: str) -> int:
+    """Return how often the embedded AWS was asked for this; its CloudTrail tells of the newest 50 at most."""
     wanted = [{"AttributeKey": "EventName", "AttributeValue": name}]
-    pages = trail.get_paginator("lookup_events").paginate(LookupAttributes=wanted)
-    return sum(len(page["Events"]) for page in pages)
+    found = dev.aws.client("cloudtrail").lookup_events(LookupAttributes=wanted, StartTime=moment)["Events"]
+    return len(found)
 
 
 @pytest.fixture(autouse=True)
@@ -83,8 +83,8 @@ def test_a_rotation_under_load_fails_no_request(dev: Deployed) -> None:
             done.result()
     print(f"\nrotation under load: {dict(answers)}")  # noqa: T201  # figures for who runs this with -s
     assert {status for _, status in answers} == {200}
-    assert answers["old", 200] > 100
-    assert answers["new", 200] > 100
+    assert answers["old", 200] > 20
+    assert answers["new", 200] > 20
 
 
 def test_a_flood_of_forged_tokens_is_no_flood_of_calls(dev: Deployed, tmp_path: Path) -> None:
@@ -96,11 +96,12 @@ def test_a_flood_of_forged_tokens_is_no_flood_of_calls(dev: Deployed, tmp_path: 
         def ask_local(key: tuple[str, str], *, named: bool) -> int:
             return ask(port, "GET", Authorization=token(key, named=named))[0]
 
-        before = calls(dev, "GetSecretValue")
+        time.sleep(1.1)  # CloudTrail looks events up by the second
+        before = datetime.now(UTC)
         with ThreadPoolExecutor(4) as pool:
             forged = (str(uuid.uuid4()), "x" * 64)
             statuses = Counter(pool.map(lambda number: ask_local(forged, named=number % 2 == 0), range(2000)))
-        made = calls(dev, "GetSecretValue") - before
+        made = calls_since(dev, before, "GetSecretValue")
         print(f"\nflood: {dict(statuses)}, GetSecretValue calls: {made}")  # noqa: T201  # as above
         assert statuses == {401: 2000}
         assert 0 < made <= 8  # two versions at a fetch: the first one, an early one, and one more for each 30 s
