@@ -24,11 +24,12 @@ def guard(
     routes: Mapping[str, Mapping[str, Any]],
     request: Request | None,
     get_response: Callable[[Request], Response],
+    table: Mapping[rules.Route, frozenset[str]] = rules.RULES,
 ) -> Response:
     """Let the request through to its view, or answer 401 or 403 as the table says. `routes` are the app's."""
     since = decisions.started()
     if request is None:  # an event that API Gateway never sends: Chalice found no route in it
-        return _refuse(401, Reason.NO_CALLER, since)
+        return _refuse(Reason.NO_CALLER, since)
     if request.method not in routes.get(request.path, {}):
         return get_response(request)  # there is no view to guard: Chalice answers 405
     route = (request.method, request.path)
@@ -37,19 +38,19 @@ def guard(
         "route": route,
         "request_id": request.context.get("requestId"),
     }
-    group = rules.RULES.get(route, frozenset())
+    group = table.get(route, frozenset())
     if group == rules.PUBLIC:
         decisions.record("handler", "allow", since=since, **about)
         return get_response(request)
     try:
         caller = from_context(request.context.get("authorizer"))
     except ValueError:
-        return _refuse(401, Reason.NO_CALLER, since, **about)
+        return _refuse(Reason.NO_CALLER, since, **about)
     about["caller"] = caller
     if time.time() >= caller.expires_at:
-        return _refuse(401, Reason.EXPIRED, since, **about)
+        return _refuse(Reason.EXPIRED, since, **about)
     if not group & caller.roles:
-        return _refuse(403, Reason.NO_PERMISSION, since, **about)
+        return _refuse(Reason.NO_PERMISSION, since, **about)
     decisions.record("handler", "allow", since=since, **about)
     request.context[CALLER] = caller
     return get_response(request)
@@ -63,8 +64,9 @@ def caller_of(request: Request | None) -> Caller:
     return caller
 
 
-def _refuse(status: int, reason: Reason, since: float, **about: Any) -> Response:
-    decisions.record("handler", "unauthorized" if status == 401 else "deny", since=since, reason=reason, **about)
-    if status == 401:
-        return Response({"message": "Unauthorized"}, status_code=401, headers={"WWW-Authenticate": "Bearer"})
-    return Response({"message": "Forbidden"}, status_code=403)
+def _refuse(reason: Reason, since: float, **about: Any) -> Response:
+    if reason is Reason.NO_PERMISSION:
+        decisions.record("handler", "deny", since=since, reason=reason, **about)
+        return Response({"message": "Forbidden"}, status_code=403)
+    decisions.record("handler", "unauthorized", since=since, reason=reason, **about)
+    return Response({"message": "Unauthorized"}, status_code=401, headers={"WWW-Authenticate": "Bearer"})

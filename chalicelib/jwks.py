@@ -39,8 +39,8 @@ def _keys(jwk: object, algorithms: Sequence[str]) -> Iterator[Key]:
     """Yield a key for each algorithm that this one is for; nothing for a key that no verifier should use."""
     if not isinstance(jwk, dict) or jwk.get("use", "sig") != "sig":
         return
-    if jwk.get("kty") == "oct" or "d" in jwk:
-        return  # a secret that everybody can read verifies nothing
+    if "d" in jwk:
+        return  # a private key that everybody can read proves nothing; a symmetric one fits no allowed algorithm
     kid = jwk.get("kid")
     if not (kid is None or isinstance(kid, str)):
         return

@@ -92,14 +92,31 @@ def test_a_token_of_the_provider_stands(
     assert get(client, signed(algorithm)[:-8] + "AAAAAAAA") == 401
 
 
-@pytest.mark.parametrize("algorithm", ["RS512", "PS256"])
+@pytest.mark.parametrize("algorithm", ["RS512", "PS256", "ES256"])
+@pytest.mark.parametrize("order", ["RS256,{}", "{},RS256"])
 def test_a_key_that_names_its_algorithm_is_for_no_other(
-    client: Client, provider: Provider, environment: Callable[..., None], algorithm: str
+    client: Client, provider: Provider, environment: Callable[..., None], algorithm: str, order: str
 ) -> None:
-    environment(JWT_ALGORITHMS=f"RS256,{algorithm}")
+    environment(JWT_ALGORITHMS=order.format(algorithm))
     provider.publish(jwk(RSA, "RS256", alg="RS256"))
     assert get(client, signed("RS256")) == 200
     assert get(client, signed(algorithm)) == 401
+
+
+def test_a_key_that_names_neither_use_nor_algorithm_is_for_every_one_that_fits(
+    client: Client, provider: Provider, environment: Callable[..., None]
+) -> None:
+    environment(JWT_ALGORITHMS="ES256,RS256,PS512")
+    provider.publish({name: value for name, value in jwk(RSA, "RS256").items() if name != "use"})
+    assert get(client, signed("RS256")) == 200
+    assert get(client, signed("PS512")) == 200
+    assert get(client, signed("ES256")) == 401
+
+
+def test_a_private_key_that_was_published_verifies_nothing(client: Client, provider: Provider) -> None:
+    whole = json.loads(get_default_algorithms()["RS256"].to_jwk(RSA))
+    provider.publish({**whole, "kid": "one"})
+    assert get(client, signed()) == 500
 
 
 def test_without_a_kid_a_single_key_is_tried_and_a_key_without_a_kid_fits_any(
@@ -237,6 +254,13 @@ def test_a_new_key_of_the_provider_is_fetched_when_its_kid_is_met_and_not_more_o
     for number in range(50):
         assert get(client, signed(key=OTHER_RSA, kid=f"unknown-{number}")) == 401
     assert provider.fetches == 2
+
+
+def test_a_token_that_is_refused_for_another_reason_has_no_keys_fetched(client: Client, provider: Provider) -> None:
+    provider.publish(jwk(RSA, "RS256"))
+    for bad in (signed(exp=1), signed(aud="them"), "nonsense", signed(roles="admin")):
+        assert get(client, bad) == 401
+    assert provider.fetches == 1
 
 
 def test_a_token_names_no_key_of_its_own(client: Client, provider: Provider) -> None:

@@ -15,7 +15,7 @@ from chalice.test import Client, HTTPResponse
 from app import app, jwt_authorizer
 from chalicelib import gateway_lock, handler_lock
 from chalicelib.reason import Reason
-from chalicelib.rules import RULES, Route
+from chalicelib.rules import PUBLIC, RULES, Route
 from tests.conftest import PATH, SECRET, claims, sign, token
 
 ARN = "arn:aws:execute-api:eu-central-1:123456789012:abc123/dev/GET/protected-resource"
@@ -187,6 +187,9 @@ def test_the_answer_carries_scalars_and_only_roles_that_the_table_knows(client: 
     [
         ({"AUTHORIZER_SECRET": None}, Reason.KEYS_UNAVAILABLE, "AUTHORIZER_SECRET"),
         ({"AUTHORIZER_SECRET": "too-short"}, Reason.KEYS_UNAVAILABLE, "32 bytes"),
+        ({"AUTHORIZER_SECRET": "x" * 31}, Reason.KEYS_UNAVAILABLE, "AUTHORIZER_SECRET"),
+        ({"AUTHORIZER_SECRET": "ssh-rsa " + "A" * 64}, Reason.KEYS_UNAVAILABLE, "AUTHORIZER_SECRET holds a public"),
+        ({"AUTHORIZER_SECRET": '{"kty": "oct", "k": "' + "A" * 64 + '"}'}, Reason.KEYS_UNAVAILABLE, "or a JWK"),
         ({"AUTHORIZER_SECRET": "x" * 40, "JWT_ALGORITHMS": "HS512"}, Reason.KEYS_UNAVAILABLE, "64 bytes"),
         ({"AWS_LAMBDA_FUNCTION_NAME": "f"}, Reason.BAD_SETTING, "JWT_SECRET_ID"),
         ({"JWT_ALGORITHMS": "none"}, Reason.BAD_SETTING, "JWT_ALGORITHMS"),
@@ -264,7 +267,9 @@ def test_a_caller_that_does_not_fit_is_a_401_at_the_view(log: Log, authorizer: A
     answer = app(event(authorizer), None)
     assert (answer["statusCode"], answer["body"]) == (401, '{"message":"Unauthorized"}')
     assert answer["headers"]["WWW-Authenticate"] == "Bearer"
-    assert log()[-1]["reason"] == Reason.NO_CALLER
+    line = log()[-1]
+    assert (line["lock"], line["outcome"], line["reason"]) == ("handler", "unauthorized", Reason.NO_CALLER)
+    assert (line["method"], line["route"], line["request_id"]) == ("GET", PATH, "request-1")
 
 
 def test_an_event_without_a_route_is_refused() -> None:
@@ -276,7 +281,8 @@ def test_an_event_without_a_route_is_refused() -> None:
 def test_an_answer_from_the_cache_does_not_outlive_the_token(log: Log, as_text: Callable[[int], Any]) -> None:
     answer = app(event(handed_over(exp=as_text(int(time.time())))), None)
     assert (answer["statusCode"], answer["body"]) == (401, '{"message":"Unauthorized"}')
-    assert log()[-1]["reason"] == Reason.EXPIRED
+    line = log()[-1]
+    assert (line["outcome"], line["reason"], line["subject"]) == ("unauthorized", Reason.EXPIRED, "alice")
 
 
 def test_the_view_is_closed_to_a_role_that_may_not_though_the_gateway_let_it_through(log: Log) -> None:
@@ -284,6 +290,8 @@ def test_the_view_is_closed_to_a_role_that_may_not_though_the_gateway_let_it_thr
     assert (answer["statusCode"], answer["body"]) == (403, '{"message":"Forbidden"}')
     line = log()[-1]
     assert (line["lock"], line["outcome"], line["reason"]) == ("handler", "deny", Reason.NO_PERMISSION)
+    assert (line["subject"], line["roles"]) == ("alice", ["user"])
+    assert (line["method"], line["route"], line["request_id"]) == ("POST", PATH, "request-1")
 
 
 @pytest.mark.parametrize("roles", ["", " ", "User", "administrator", "user,admin", "(public)"])
@@ -297,6 +305,21 @@ def test_a_guarded_route_that_stands_in_no_row_is_closed_to_everyone() -> None:
     other.route("/unlisted", methods=["GET"], authorizer=jwt_authorizer)(lambda: "reached")
     answer = other(event(handed_over(roles="admin user"), path="/unlisted"), None)
     assert answer["statusCode"] == 403
+
+
+def test_a_public_route_needs_no_caller_and_has_none(log: Log) -> None:
+    other = Chalice("other", configure_logs=False)
+    table = {("GET", "/health"): PUBLIC, ("GET", "/who"): PUBLIC}
+    other.register_middleware(
+        lambda request, proceed: handler_lock.guard(other.routes, request, proceed, table), "http"
+    )
+    other.route("/health", methods=["GET"])(lambda: {"well": True})
+    other.route("/who", methods=["GET"])(lambda: handler_lock.caller_of(other.current_request).subject)
+    answer = other(event(None, path="/health"), None)
+    assert (answer["statusCode"], answer["body"]) == (200, '{"well":true}')
+    line = log()[-1]
+    assert (line["lock"], line["outcome"], line["route"]) == ("handler", "allow", "/health")
+    assert other(event(handed_over(), path="/who"), None)["statusCode"] == 500
 
 
 def test_a_method_without_a_view_is_a_405(client: Client) -> None:
@@ -369,6 +392,13 @@ def test_a_request_leaves_a_line_for_each_lock(client: Client, log: Log) -> None
             "method": "GET",
             "route": PATH,
         }
+
+
+def test_a_refusal_by_role_is_a_line_that_says_who_and_what(client: Client, log: Log) -> None:
+    post(client, token("user", sub="alice"))
+    (line,) = log()
+    assert (line["lock"], line["outcome"], line["reason"]) == ("gateway", "deny", Reason.NO_PERMISSION)
+    assert (line["subject"], line["roles"], line["method"], line["route"]) == ("alice", ["user"], "POST", PATH)
 
 
 def test_the_handler_lock_logs_the_request_id_of_the_gateway(log: Log) -> None:

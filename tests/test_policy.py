@@ -93,6 +93,67 @@ def test_a_deny_never_takes_a_route_that_is_permitted() -> None:
     assert decision(document("user"), "GET", "/files/7") == "ImplicitDeny"
 
 
+def test_what_is_not_permitted_is_denied_beside_other_methods_too() -> None:
+    group = frozenset({"user"})
+    table = {
+        ("GET", "/notes/{id}"): group,
+        ("DELETE", "/notes/{id}"): group,
+        ("GET", "/notes/export"): ADMIN,
+        ("DELETE", "/notes/export"): ADMIN,
+        ("DELETE", "/notes/{id}/lock"): ADMIN,
+        ("DELETE", "/tags/{id}"): ADMIN,
+    }
+    policy = document("user", table=table)
+    for method in ("GET", "DELETE"):
+        assert decision(policy, method, "/notes/7") == "Allow"
+        assert decision(policy, method, "/notes/export") == "Deny"
+    assert decision(policy, "DELETE", "/notes/7/lock") == "Deny"
+    assert decision(policy, "DELETE", "/tags/7") == "Deny"
+
+
+@pytest.mark.parametrize(
+    ("closed", "open_"),
+    [
+        ("/a/{x}", "/a/b"),
+        ("/a/{x}", "/a/b/c"),
+        ("/a/{x}", "/a/{y}/c"),
+        ("/a/{x}", "/a/b/c/d"),
+        ("/{x}", "/a"),
+        ("/{x}", "/a/b/c"),
+        ("/{x}/c", "/a/b/c"),
+        ("/{x}/{y}", "/a/b"),
+        ("/{x}/b", "/a/{y}"),
+    ],
+)
+def test_a_closed_route_with_a_parameter_never_closes_an_open_one(closed: str, open_: str) -> None:
+    table = {("GET", closed): ADMIN, ("GET", open_): USER}
+    assert decision(document("user", table=table), "GET", open_.replace("{y}", "7")) == "Allow"
+
+
+@pytest.mark.parametrize(
+    ("closed", "open_"),
+    [
+        ("/a/b", "/a/{x}"),
+        ("/a/b/c", "/a/{x}"),
+        ("/a/{x}/c", "/a/{x}"),
+        ("/a/{x}", "/b/c"),
+        ("/a/{x}", "/b/c/d"),
+        ("/a/{x}/c", "/a/{x}/d"),
+        ("/a/{x}/c", "/a/b"),
+        ("/a/{x}", "/a"),
+        ("/a/{y}", "/{x}/b"),
+    ],
+)
+def test_a_closed_route_is_denied_where_that_closes_nothing_else(closed: str, open_: str) -> None:
+    table = {("GET", closed): ADMIN, ("GET", open_): USER}
+    path = closed.replace("{x}", "7").replace("{y}", "7")
+    assert decision(document("user", table=table), "GET", path) == "Deny"
+
+
+def test_the_policy_is_of_the_version_that_api_gateway_expects() -> None:
+    assert document("user")["Version"] == document()["Version"] == "2012-10-17"
+
+
 def test_a_method_with_nothing_permitted_is_denied_on_every_path() -> None:
     for method in set(METHODS) - {"GET"}:
         assert decision(document("user"), method, "/anything/at/all") == "Deny"

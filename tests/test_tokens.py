@@ -56,6 +56,16 @@ def test_a_good_token_makes_a_caller_bare_or_with_the_bearer_scheme_in_any_case(
     assert caller == Caller("alice", frozenset({"user", "auditor"}), good["exp"])
 
 
+def test_subject_and_expiry_are_all_that_a_token_needs() -> None:
+    assert check(sign({"sub": "alice", "exp": 4102444800})).roles == frozenset()
+
+
+def test_the_bounds_themselves_are_within_them() -> None:
+    last = 253402300799
+    assert check(sign(claims(nbf=0, iat=0, exp=last))).expires_at == last
+    assert len(check(sign(claims(sub="x" * 255))).subject) == 255
+
+
 def test_a_token_without_roles_makes_a_caller_without_roles() -> None:
     assert check(sign(claims(roles=...))).roles == frozenset()
 
@@ -213,6 +223,9 @@ def test_a_token_of_more_than_8_kb_is_refused_and_one_below_is_read() -> None:
     assert refusal("Bearer " + sign(claims(filler="x" * 6200))) == Reason.TOO_LARGE
     assert refusal("Basic " + "x" * 8190) == Reason.BAD_SCHEME
     assert refusal("x" * 60_000) == Reason.TOO_LARGE
+    for prefix in ("", "Bearer "):
+        assert refusal(prefix + "x" * 8192) == Reason.MALFORMED
+        assert refusal(prefix + "x" * 8193) == Reason.TOO_LARGE
 
 
 @pytest.mark.parametrize(
@@ -318,7 +331,9 @@ def test_a_truncated_signature_is_refused() -> None:
 
 
 def test_a_kid_that_names_no_key_is_refused_though_a_key_would_fit() -> None:
-    assert refusal(sign(claims(), kid="gone"), secrets={"new": SECRET}) == Reason.UNKNOWN_KEY
+    with pytest.raises(InvalidToken) as refused:
+        check(sign(claims(), kid="gone"), secrets={"new": SECRET})
+    assert (refused.value.reason, refused.value.unverified_kid) == (Reason.UNKNOWN_KEY, "gone")
 
 
 def test_a_kid_that_names_another_key_is_refused() -> None:
