@@ -106,8 +106,7 @@ def running(**settings: str) -> Iterator[EmbeddedAws]:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
-        adapter = ThreadingHTTPServer(("127.0.0.1", 0), _adapter(port))
-        adapter.daemon_threads = True
+        adapter = _AdapterServer(("127.0.0.1", 0), _adapter(port))
         threading.Thread(target=adapter.serve_forever, daemon=True).start()
         try:
             _wait_for(process, port, logs)
@@ -160,6 +159,14 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()
+
+
+class _AdapterServer(ThreadingHTTPServer):
+    daemon_threads = True
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)  # a client that went away, as at Ctrl-C, is no error
 
 
 def _adapter(port: int) -> type[BaseHTTPRequestHandler]:
