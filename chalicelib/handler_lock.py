@@ -16,9 +16,6 @@ from chalicelib import decisions, rules
 from chalicelib.caller import Caller, from_context
 from chalicelib.reason import Reason
 
-#: Where the lock leaves the caller for the views, in the request's context.
-CALLER = "caller"
-
 
 def guard(
     routes: Mapping[str, Mapping[str, Any]],
@@ -52,15 +49,15 @@ def guard(
     if not group & caller.roles:
         return _refuse(Reason.NO_PERMISSION, since, **about)
     decisions.record("handler", "allow", since=since, **about)
-    request.context[CALLER] = caller
+    request._caller = caller  # type: ignore[attr-defined]  # the underscore keeps it out of request.to_dict()
     return get_response(request)
 
 
 def caller_of(request: Request | None) -> Caller:
     """Return the caller of a guarded request; LookupError on a public route, where there is none."""
-    if request is None:
-        raise LookupError("no request is being answered")
-    caller: Caller = request.context[CALLER]
+    caller = getattr(request, "_caller", None)
+    if not isinstance(caller, Caller):
+        raise LookupError("this request has no caller: the table says that its route is public")
     return caller
 
 

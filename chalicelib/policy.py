@@ -62,8 +62,8 @@ def _arns(stage_arn: str, route: Route) -> list[str]:
 def _takes_from(denied: Route, permitted: Route) -> bool:
     """Whether a Deny of one route would also hit requests that API Gateway sends to the other.
 
-    `*` in a policy also crosses `/`. Where the Deny would take too much it is left out: nothing allows that
-    route either, and the handler lock closes what a resource policy might open.
+    `*` in a policy also crosses `/`. Where the Deny would take too much it is left out, and the handler lock
+    closes what another Allow or a resource policy opens.
     """
     if denied[0] != permitted[0]:
         return False

@@ -15,7 +15,7 @@ from chalice.test import Client, HTTPResponse
 from app import app, jwt_authorizer
 from chalicelib import gateway_lock, handler_lock
 from chalicelib.reason import Reason
-from chalicelib.rules import PUBLIC, RULES, Route
+from chalicelib.rules import PUBLIC, READERS, RULES, Route
 from tests.conftest import PATH, SECRET, claims, sign, token
 
 ARN = "arn:aws:execute-api:eu-central-1:123456789012:abc123/dev/GET/protected-resource"
@@ -330,6 +330,21 @@ def test_a_method_without_a_view_is_a_405(client: Client) -> None:
 def test_a_view_of_a_public_route_has_no_caller() -> None:
     with pytest.raises(LookupError):
         handler_lock.caller_of(None)
+
+
+def test_a_view_may_still_make_a_plain_dict_of_its_request() -> None:
+    other = Chalice("other", configure_logs=False)
+    table = {("GET", "/echo"): READERS}
+    other.register_middleware(
+        lambda request, proceed: handler_lock.guard(other.routes, request, proceed, table), "http"
+    )
+
+    @other.route("/echo", methods=["GET"], authorizer=jwt_authorizer)
+    def echo() -> Any:
+        return other.current_request.to_dict()
+
+    answer = other(event(handed_over(), path="/echo"), None)
+    assert (answer["statusCode"], json.loads(answer["body"])["method"]) == (200, "GET")
 
 
 # The body.
