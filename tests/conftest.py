@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +22,12 @@ from tests.project import copy_project
 
 SECRET = "the-secret-of-the-tests-" + "x" * 40
 PATH = "/protected-resource"
+#: Nothing here may reach the account of whoever runs the tests.
+NO_AWS = {
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+    "AWS_EC2_METADATA_DISABLED": "true",
+}
 
 
 def claims(**changes: Any) -> dict[str, Any]:
@@ -60,8 +67,10 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]
 
     unset = ["JWT_SECRET_ID", "JWT_SECRET_FIELD", "JWT_JWKS_URL", "JWT_ALGORITHMS", "JWT_ISSUER"]
     unset += ["JWT_AUDIENCE", "JWT_ROLES_CLAIM", "JWT_LEEWAY_SECONDS", "JWT_MAX_LIFETIME_SECONDS"]
-    unset += ["AWS_LAMBDA_FUNCTION_NAME", "AWS_PROFILE", "AWS_DEFAULT_REGION", "AWS_REGION"]
-    change(AUTHORIZER_SECRET=SECRET, AWS_EC2_METADATA_DISABLED="true", **dict.fromkeys(unset))
+    unset += ["JWT_ROLES_FORMAT", "JWT_PREVIOUS_KEY", "JWT_KEY_TTL_SECONDS", "JWT_KEY_MAX_STALE_SECONDS"]
+    unset += ["AWS_LAMBDA_FUNCTION_NAME", "AWS_DEFAULT_REGION", "AWS_REGION"]
+    unset += [name for name in os.environ if name.startswith("AWS_")]
+    change(AUTHORIZER_SECRET=SECRET, **{**dict.fromkeys(unset), **NO_AWS})
     yield change
     change()
 

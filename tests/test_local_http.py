@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import PATH, SECRET, claims, sign, token
+from tests.conftest import NO_AWS, PATH, SECRET, claims, sign, token
 from tests.project import PROJECT
 
 CHALICE = str(Path(sys.executable).with_name("chalice"))
@@ -39,7 +39,7 @@ def serving(log: Path, **environment: str) -> Iterator[int]:
         server = subprocess.Popen(
             [CHALICE, "local", "--stage", "local", "--port", str(port), "--no-autoreload"],
             cwd=PROJECT,
-            env={**kept, **environment, "PYTHONUNBUFFERED": "1"},
+            env={**kept, **NO_AWS, **environment, "PYTHONUNBUFFERED": "1"},
             stdout=out,
             stderr=subprocess.STDOUT,
         )

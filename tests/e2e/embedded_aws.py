@@ -80,6 +80,7 @@ def free_port() -> int:
 @contextlib.contextmanager
 def running(**settings: str) -> Iterator[EmbeddedAws]:
     """Start the embedded AWS on free ports; stop it, and all that it started, at the end."""
+    os.environ.pop("AWS_PROFILE", None)  # a profile that is set but not there would stop our own clients
     with tempfile.TemporaryDirectory(prefix="embedded-aws-") as folder:
         port, logs = free_port(), Path(folder) / "log"
         _lambda_runtime(Path(folder) / "lambda-runtime")
