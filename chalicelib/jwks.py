@@ -16,7 +16,6 @@ TIMEOUT = 2.0  # seconds; a caller waits meanwhile
 
 def fetch(settings: Settings) -> list[Key]:
     """Return the provider's keys for the allowed algorithms; KeysUnavailable where none can be had."""
-    url = settings.jwks_url or ""
     if not has_crypto:
         raise KeysUnavailable(
             "JWT_JWKS_URL needs the package cryptography, which is not installed: add the line that the README gives"
@@ -24,14 +23,17 @@ def fetch(settings: Settings) -> list[Key]:
         )
     try:
         # Follows no redirect and no scheme but http and https. The cache is ours, so that it outlives an outage.
-        document = jwt.PyJWKClient(url, cache_jwk_set=False, timeout=TIMEOUT).fetch_data()
+        document = jwt.PyJWKClient(settings.jwks_url or "", cache_jwk_set=False, timeout=TIMEOUT).fetch_data()
     except (jwt.PyJWTError, OSError, ValueError, RecursionError) as error:
-        raise KeysUnavailable(f"JWT_JWKS_URL {url} cannot be fetched ({type(error).__name__}).") from None
+        # Without the URL, which may hold credentials.
+        raise KeysUnavailable(f"JWT_JWKS_URL cannot be fetched ({type(error).__name__}): check it.") from None
     listed = document.get("keys")
     algorithms = settings.requirements.algorithms
     keys = [key for jwk in listed for key in _keys(jwk, algorithms)] if isinstance(listed, list) else []
     if not keys:
-        raise KeysUnavailable(f"JWT_JWKS_URL {url} holds no key that fits JWT_ALGORITHMS ({', '.join(algorithms)}).")
+        raise KeysUnavailable(
+            f"JWT_JWKS_URL holds no key that fits JWT_ALGORITHMS ({', '.join(algorithms)}): check both."
+        )
     return keys
 
 

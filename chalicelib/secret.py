@@ -19,7 +19,10 @@ RANDOM_BYTES = 64
 
 def hmac_keys(secret: str, key_id: str | None, algorithms: Sequence[str], where: str) -> list[Key]:
     """Return a key for each algorithm; KeysUnavailable, naming `where`, for a secret that is too weak."""
-    octets = secret.encode()
+    try:
+        octets = secret.encode()
+    except UnicodeEncodeError:
+        raise KeysUnavailable(f"{where} is not text in UTF-8: {HOW_TO_MAKE_ONE}") from None
     keys = []
     for algorithm in algorithms:
         least = SECRET_BYTES[algorithm]

@@ -73,27 +73,29 @@ def verify(authorization: str, keys: Sequence[Key], requirements: Requirements, 
     `keys` come newest first. `now` is Unix time in seconds. Any other exception is our own trouble.
     """
     token, header_segment = _bearer_token(authorization)
-    header = _json_object(_base64url(header_segment))
-    if "crit" in header:
+    unverified_header = _json_object(_base64url(header_segment))
+    if "crit" in unverified_header:
         # RFC 7515 section 4.1.11: we understand no extension, so a token that insists on one is refused.
         # PyJWT would follow "b64". `jku`, `jwk`, `x5u` and `x5c` are ignored: keys come from `keys` alone.
         raise InvalidToken(Reason.CRITICAL_HEADER)
-    algorithm = header.get("alg")
+    algorithm = unverified_header.get("alg")
     if algorithm not in requirements.algorithms:
         raise InvalidToken(Reason.WRONG_ALGORITHM)
-    kid = header.get("kid")
-    if not (kid is None or isinstance(kid, str)):
+    unverified_kid = unverified_header.get("kid")
+    if not (unverified_kid is None or isinstance(unverified_kid, str)):
         raise InvalidToken(Reason.MALFORMED)
     usable = [
-        key for key in keys if key.jwk.algorithm_name == algorithm and (kid is None or key.id is None or key.id == kid)
+        key
+        for key in keys
+        if key.jwk.algorithm_name == algorithm and (unverified_kid is None or key.id in {None, unverified_kid})
     ]
     if not usable:
-        raise InvalidToken(Reason.UNKNOWN_KEY, kid)
+        raise InvalidToken(Reason.UNKNOWN_KEY, unverified_kid)
     for key in usable[:MAX_KEYS_TRIED]:
         payload = _signed_payload(token, key, requirements.algorithms)
         if payload is not None:
             return _caller(_json_object(payload), key.id, requirements, now)
-    raise InvalidToken(Reason.BAD_SIGNATURE, kid)
+    raise InvalidToken(Reason.BAD_SIGNATURE, unverified_kid)
 
 
 def _bearer_token(authorization: str) -> tuple[str, str]:

@@ -81,9 +81,13 @@ def secret_policy(stage: Stage) -> str:
     file = PROJECT / ".chalice" / str(stage.config.scope(stage.name, AUTHORIZER).iam_policy_file)
     secret = stage.settings.secret_id
     wanted = [secret, f"arn:*:secretsmanager:*:*:secret:{secret}-??????"]
+    try:
+        statements = json.loads(file.read_text())["Statement"]
+    except (OSError, ValueError, KeyError) as error:
+        raise Fault(f"The authorizer's policy {file.name} cannot be read ({type(error).__name__}): mend it.") from None
     granted = [
         resource
-        for statement in json.loads(file.read_text())["Statement"]
+        for statement in statements
         if "secretsmanager:GetSecretValue" in statement["Action"]
         for resource in statement["Resource"]
     ]

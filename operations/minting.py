@@ -42,8 +42,9 @@ def mint(
 def local_secret(settings: Settings, *, create: bool) -> str:
     """Return `AUTHORIZER_SECRET`, or this machine's own secret, made on demand for its owner's eyes alone."""
     refuse_to_sign_for_a_provider(settings)
-    secret = settings.local_secret
+    secret, where = settings.local_secret, "AUTHORIZER_SECRET"
     if secret is None:
+        where = f"{LOCAL_SECRET} (which make local makes anew when you remove it)"
         if create and not LOCAL_SECRET.exists():
             descriptor = os.open(LOCAL_SECRET, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             with os.fdopen(descriptor, "w") as file:
@@ -54,7 +55,7 @@ def local_secret(settings: Settings, *, create: bool) -> str:
             raise Fault(
                 "There is no secret on this machine yet: run make local once, or set AUTHORIZER_SECRET."
             ) from None
-    hmac_keys(secret, None, settings.requirements.algorithms, "AUTHORIZER_SECRET")  # is it strong enough?
+    hmac_keys(secret, None, settings.requirements.algorithms, where)  # is it strong enough?
     return secret
 
 

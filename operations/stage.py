@@ -64,7 +64,10 @@ class Stage:
 
 def load(name: str) -> Stage:
     """Return the stage; Fault for one that the configuration does not know or that is not for AWS."""
-    config = CLIFactory(str(PROJECT)).create_config_obj(chalice_stage_name=name)
+    try:
+        config = CLIFactory(str(PROJECT)).create_config_obj(chalice_stage_name=name)
+    except RuntimeError as error:  # what Chalice makes of a file that is not there or is no JSON
+        raise Fault(f".chalice/config.json cannot be read: {error}") from None
     stages = sorted(stage for stage in config.config_from_disk["stages"] if stage != "local")
     if name not in stages:
         raise Fault(f"There is no stage {name!r} to deploy: choose one of {', '.join(stages)}.")

@@ -221,6 +221,15 @@ def test_a_provider_that_answers_nonsense_is_a_500_and_the_log_names_the_setting
     assert "JWT_JWKS_URL" in line["detail"]
 
 
+def test_a_failed_fetch_does_not_put_the_url_into_the_log(
+    client: Client, provider: Provider, environment: Callable[..., None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    provider.answer = (500, b"")
+    environment(JWT_JWKS_URL=f"{provider.url}?key=a-credential")
+    assert get(client, signed()) == 500
+    assert "a-credential" not in capsys.readouterr().out
+
+
 def test_a_provider_that_is_not_there_is_a_500(client: Client, provider: Provider) -> None:
     provider.server.shutdown()
     provider.server.server_close()

@@ -150,9 +150,10 @@ def test_every_command_explains_itself(words: list[str]) -> None:
 # local
 
 
-def start_local(port: int, project: Path, **environment: str) -> subprocess.Popen[str]:
+def start(project: Path, *words: str, **environment: str) -> subprocess.Popen[str]:
+    """Start a Python program in a process group of its own, which Ctrl-C can be sent to."""
     return subprocess.Popen(
-        [sys.executable, "manage.py", "local", "--port", str(port)],
+        [sys.executable, *words],
         cwd=project,
         env={**os.environ, **environment},
         stdout=subprocess.PIPE,
@@ -162,6 +163,10 @@ def start_local(port: int, project: Path, **environment: str) -> subprocess.Pope
         # Under a shell's `&`, where Ctrl-C is ignored, the tests pass too.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509  # no threads
     )
+
+
+def start_local(port: int, project: Path, **environment: str) -> subprocess.Popen[str]:
+    return start(project, "manage.py", "local", "--port", str(port), **environment)
 
 
 def read_until_serving(server: subprocess.Popen[str]) -> str:

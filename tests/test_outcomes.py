@@ -188,6 +188,7 @@ def test_the_answer_carries_scalars_and_only_roles_that_the_table_knows(client: 
         ({"AUTHORIZER_SECRET": None}, Reason.KEYS_UNAVAILABLE, "AUTHORIZER_SECRET"),
         ({"AUTHORIZER_SECRET": "too-short"}, Reason.KEYS_UNAVAILABLE, "32 bytes"),
         ({"AUTHORIZER_SECRET": "x" * 31}, Reason.KEYS_UNAVAILABLE, "AUTHORIZER_SECRET"),
+        ({"AUTHORIZER_SECRET": "\udcff" * 40}, Reason.KEYS_UNAVAILABLE, "AUTHORIZER_SECRET is not text"),
         ({"AUTHORIZER_SECRET": "ssh-rsa " + "A" * 64}, Reason.KEYS_UNAVAILABLE, "AUTHORIZER_SECRET holds a public"),
         ({"AUTHORIZER_SECRET": '{"kty": "oct", "k": "' + "A" * 64 + '"}'}, Reason.KEYS_UNAVAILABLE, "or a JWK"),
         ({"AUTHORIZER_SECRET": "x" * 40, "JWT_ALGORITHMS": "HS512"}, Reason.KEYS_UNAVAILABLE, "64 bytes"),

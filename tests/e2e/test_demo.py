@@ -6,29 +6,16 @@ import os
 import re
 import signal
 import socket
-import subprocess
-import sys
 from urllib.parse import urlsplit
 
 import pytest
 
 from tests.project import PROJECT
-from tests.test_manage import paste
-
-DEMO = [sys.executable, "-m", "tests.e2e.demo"]
+from tests.test_manage import paste, start
 
 
 def test_the_demo_serves_what_it_prints_and_ctrl_c_ends_it_cleanly() -> None:
-    demo = subprocess.Popen(
-        DEMO,
-        cwd=PROJECT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-        # Under a shell's `&`, where Ctrl-C is ignored, the tests pass too.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),  # noqa: PLW1509  # no threads
-    )
+    demo = start(PROJECT, "-m", "tests.e2e.demo")
     assert demo.stdout is not None
     printed = ""
     while "Ctrl-C stops it" not in printed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -132,6 +133,13 @@ def test_a_secret_that_is_too_weak_is_refused(fresh: Deployed) -> None:
 def test_a_policy_for_another_secret_is_refused(fresh: Deployed) -> None:
     change(fresh.project / ".chalice" / "config.json", "jwt-secret-key-dev", "jwt-secret-key-other")
     assert "policy-authorizer-dev.json does not let" in refusal(fresh, "deploy", "--stage", "dev")
+
+
+@pytest.mark.parametrize(("file", "named"), [("config.json", "config.json"), ("policy-authorizer-dev.json", "policy")])
+@pytest.mark.parametrize("spoil", [lambda path: path.write_text("{"), lambda path: path.unlink()])
+def test_a_broken_file_is_named(fresh: Deployed, file: str, named: str, spoil: Callable[[Path], object]) -> None:
+    spoil(fresh.project / ".chalice" / file)
+    assert named in refusal(fresh, "deploy", "--stage", "dev")
 
 
 def test_a_table_that_disagrees_with_the_routes_is_refused(fresh: Deployed) -> None:

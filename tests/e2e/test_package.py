@@ -67,6 +67,8 @@ def test_the_linter_would_find_a_mistake_in_a_policy(old: str, new: str, rule: s
 def test_each_policy_is_for_one_function_of_one_stage(stage: str) -> None:
     config = json.loads((PROJECT / ".chalice" / "config.json").read_text())
     functions = config["stages"][stage]["lambda_functions"]
+    # The authorizer and the rotation must mean the same secret, and the same field of it.
+    assert not any("environment_variables" in function for function in functions.values())
     assert config["autogen_policy"] is False
     for function, log in (
         ("api_handler", f"api-guard-{stage}"),
