@@ -113,10 +113,13 @@ def test_a_key_that_names_neither_use_nor_algorithm_is_for_every_one_that_fits(
     assert get(client, signed("ES256")) == 401
 
 
-def test_a_private_key_that_was_published_verifies_nothing(client: Client, provider: Provider) -> None:
-    whole = json.loads(get_default_algorithms()["RS256"].to_jwk(RSA))
-    provider.publish({**whole, "kid": "one"})
-    assert get(client, signed()) == 500
+@pytest.mark.parametrize("unfit", [json.loads(get_default_algorithms()["RS256"].to_jwk(RSA)), jwk(WEAK_RSA, "RS256")])
+def test_a_published_private_key_or_a_weak_one_is_no_key_of_the_provider(
+    client: Client, provider: Provider, unfit: dict[str, Any]
+) -> None:
+    provider.publish({**unfit, "kid": "one"}, jwk(OTHER_RSA, "RS256", kid="two"))
+    assert get(client, signed(key=OTHER_RSA, kid="two")) == 200
+    assert get(client, signed(kid="one")) == 401  # not ours to fail on: as if the key were not there
 
 
 def test_without_a_kid_a_single_key_is_tried_and_a_key_without_a_kid_fits_any(
