@@ -7,6 +7,7 @@ import os
 import re
 import socket
 import sys
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,51 @@ def token(subject: str, roles: tuple[str, ...], ttl: int, claims: dict[str, Any]
         wanted = chosen.settings
         key, kid = secret.signing_key(chosen)
     click.echo(minting.mint(wanted, key, subject, roles, ttl, claims, kid))
+
+
+@cli.command(
+    epilog="Exit status: 0 the request is allowed, 1 it is refused, 2 it could not be told (a wrong word, no key).",
+    context_settings={"allow_extra_args": True},  # click would repeat them
+)
+@click.pass_context
+@click.argument("credential", metavar="TOKEN")
+@click.argument("method")
+@click.argument("path")
+@click.option("--stage", "stage_name", help="Judge with this stage's settings and secret; else with this machine's.")
+def why(ctx: click.Context, credential: str, method: str, path: str, stage_name: str | None) -> None:
+    """Say how a request is answered and why: each step of both locks, and the mend.
+
+    TOKEN is - to read it from standard input, so that it stays out of the shell's history; else the token, with
+    or without Bearer in front ("Bearer eyJ..." in quotes); "" for a request without one. PATH comes after the
+    stage: /protected-resource.
+
+    It is the token's bearer who looks, so issuer, audience and dates are shown. The token, its signature, the secret
+    and other claims' values are not.
+    """
+    from operations import walk, why  # rich, app.py: for this command alone
+
+    # What was typed is not repeated: in the wrong place it may be the token.
+    if ctx.args or method.upper() not in rules.METHODS:
+        raise Fault(
+            "Write TOKEN METHOD PATH: METHOD is one of"
+            f' {", ".join(rules.METHODS)}; "Bearer ..." goes into quotes, as one word.'
+        )
+    if not path.startswith("/"):
+        raise Fault("PATH must begin with a slash; it is what follows the stage in the URL: /protected-resource.")
+    given = standard_input() if credential == "-" else credential
+    explanation = why.explain(given.strip(), method.upper(), path.partition("?")[0], why.judge(stage_name), time.time())
+    walk.show(explanation)
+    sys.exit(0 if explanation.status == 200 else 1)
+
+
+def standard_input() -> str:
+    """Return a token from standard input; at a terminal it is asked for, and not shown."""
+    if sys.stdin.isatty():
+        return str(click.prompt("Token", hide_input=True, err=True))
+    text = sys.stdin.buffer.read(1_000_000).decode(errors="replace")
+    if not text.strip():
+        raise Fault("There is no token on standard input.")
+    return text
 
 
 @cli.command("rules")

@@ -68,15 +68,27 @@ class Stage:
 
 def load(name: str) -> Stage:
     """Return the stage; Fault for one that the configuration does not know or that is not for AWS."""
-    try:
-        config = CLIFactory(str(PROJECT)).create_config_obj(chalice_stage_name=name)
-    except RuntimeError as error:  # what Chalice makes of a file that is not there or is no JSON
-        raise Fault(f".chalice/config.json cannot be read: {error}") from None
-    stages = sorted(stage for stage in config.config_from_disk["stages"] if stage != "local")
-    if name not in stages:
-        raise Fault(f"There is no stage {name!r} to deploy: choose one of {', '.join(stages)}.")
+    config = _config(name)
+    if name not in _deployable(config):
+        raise Fault(f"There is no stage {name!r} to deploy: choose one of {', '.join(_deployable(config))}.")
     variables = config.scope(name, AUTHORIZER).environment_variables
     return Stage(name, config, from_environment(variables))
+
+
+def names() -> tuple[str, ...]:
+    """Return the stages that are for AWS."""
+    return _deployable(_config("local"))
+
+
+def _config(name: str) -> Config:
+    try:
+        return CLIFactory(str(PROJECT)).create_config_obj(chalice_stage_name=name)
+    except RuntimeError as error:  # what Chalice makes of a file that is not there or is no JSON
+        raise Fault(f".chalice/config.json cannot be read: {error}") from None
+
+
+def _deployable(config: Config) -> tuple[str, ...]:
+    return tuple(sorted(stage for stage in config.config_from_disk["stages"] if stage != "local"))
 
 
 @contextlib.contextmanager
