@@ -36,24 +36,32 @@ def mend(reason: Reason, case: Case) -> list[str]:
 
 def name(value: object) -> str:
     """Return a value of the token's for a terminal: quoted, one line, not too long, nothing that a terminal obeys."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except RecursionError:
+        return "something that is nested too deeply"
     return text if len(text) <= 120 else f"{text[:117]}..."
 
 
-def mint(case: Case, *words: str) -> str:
+def _mint(case: Case) -> str:
     """Return the command that makes a token that stands here."""
     stage = () if case.stage is None else ("--stage", case.stage)
     may = (case.group or rules.ROLES) & rules.ROLES
     # The role that may the least of those that may this.
     least = sorted(may, key=lambda role: (len(rules.permitted({role})), role))
     roles = ("--role", least[0]) if least else ()
-    return shlex.join(["manage.py", "token", *stage, *roles, *words])
+    return shlex.join(["manage.py", "token", *stage, *roles])
+
+
+def no_token(case: Case) -> list[str]:
+    """Return the mend for a request without a token."""
+    return [f"Send one: -H 'Authorization: Bearer ...'. Where there is none, {_new_token(case)}."]
 
 
 def _new_token(case: Case) -> str:
     if case.settings.jwks_url is not None:
         return f"get a new token from the identity provider {case.settings.requirements.issuer}"
-    return f"mint a new one: {mint(case)}"
+    return f"mint a new one: {_mint(case)}"
 
 
 def _wrong_algorithm(case: Case) -> list[str]:
@@ -152,7 +160,7 @@ def _ahead(case: Case) -> list[str]:
 
 def _lifetime(case: Case) -> list[str]:
     most = case.settings.requirements.max_lifetime
-    return [f"Have tokens live for {most} s at most, or raise JWT_MAX_LIFETIME_SECONDS: {mint(case, '--ttl', '5m')}."]
+    return [f"Have tokens live for {most} s at most, or raise JWT_MAX_LIFETIME_SECONDS; {_new_token(case)} (--ttl)."]
 
 
 def _issuer(case: Case) -> list[str]:

@@ -21,6 +21,20 @@ from operations.mends import name
 REGISTERED = ("iss", "sub", "aud", "exp", "nbf", "iat", "jti")
 
 
+#: For which reasons each check refuses.
+REASONS = {
+    "shape": frozenset({Reason.BAD_SCHEME, Reason.TOO_LARGE, Reason.MALFORMED}),
+    "algorithm": frozenset({Reason.CRITICAL_HEADER, Reason.WRONG_ALGORITHM}),
+    "key": frozenset({Reason.UNKNOWN_KEY, Reason.BAD_SIGNATURE}),
+    "claims": frozenset({Reason.MISSING_CLAIM, Reason.WRONG_CLAIM_TYPE}),
+    "expires": frozenset({Reason.EXPIRED}),
+    "not before": frozenset({Reason.NOT_YET_VALID}),
+    "issued": frozenset({Reason.ISSUED_IN_FUTURE, Reason.LIFETIME_TOO_LONG}),
+    "issuer": frozenset({Reason.WRONG_ISSUER}),
+    "audience": frozenset({Reason.WRONG_AUDIENCE}),
+}
+
+
 @dataclass(frozen=True)
 class Unverified:
     """What the token says of itself; empty where it cannot be read."""
@@ -53,7 +67,7 @@ def peek(authorization: str) -> Unverified:
 
 def signers(authorization: str, keys: Sequence[Key], settings: Settings, now: float) -> list[Key]:
     """Return the keys that the signature holds with, by asking `verify` with each alone."""
-    unsigned = {reason for check in ("shape", "algorithm", "key") for reason in _REASONS[check]}
+    unsigned = {reason for check in ("shape", "algorithm", "key") for reason in REASONS[check]}
     found = []
     for key in keys:
         try:
@@ -63,19 +77,6 @@ def signers(authorization: str, keys: Sequence[Key], settings: Settings, now: fl
                 continue
         found.append(key)
     return found
-
-
-_REASONS = {
-    "shape": frozenset({Reason.BAD_SCHEME, Reason.TOO_LARGE, Reason.MALFORMED}),
-    "algorithm": frozenset({Reason.CRITICAL_HEADER, Reason.WRONG_ALGORITHM}),
-    "key": frozenset({Reason.UNKNOWN_KEY, Reason.BAD_SIGNATURE}),
-    "claims": frozenset({Reason.MISSING_CLAIM, Reason.WRONG_CLAIM_TYPE}),
-    "expires": frozenset({Reason.EXPIRED}),
-    "not before": frozenset({Reason.NOT_YET_VALID}),
-    "issued": frozenset({Reason.ISSUED_IN_FUTURE, Reason.LIFETIME_TOO_LONG}),
-    "issuer": frozenset({Reason.WRONG_ISSUER}),
-    "audience": frozenset({Reason.WRONG_AUDIENCE}),
-}
 
 
 def checks(unverified: Unverified, wanted: Requirements, signed: str, now: float) -> Iterator[Check]:
@@ -96,7 +97,7 @@ def checks(unverified: Unverified, wanted: Requirements, signed: str, now: float
         "issuer": f"{_said(claims, 'iss')}; JWT_ISSUER {_set(wanted.issuer)}",
         "audience": f"{_said(claims, 'aud')}; JWT_AUDIENCE {_set(wanted.audience)}",
     }
-    for check, reasons in _REASONS.items():
+    for check, reasons in REASONS.items():
         yield Check(check, reasons, found[check])
 
 

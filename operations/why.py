@@ -59,6 +59,7 @@ class Judge:
     stage: str | None = None
     other_stages: tuple[str, ...] = ()
     local_keys: Sequence[tokens.Key] = ()
+    local_name: str = "AUTHORIZER_SECRET"
     notes: tuple[str, ...] = ()
 
     def named(self, key_id: str | None) -> str:
@@ -66,7 +67,7 @@ class Judge:
         if self.settings.jwks_url is not None:
             return f"key {mends.name(key_id)} of JWT_JWKS_URL"
         if self.settings.local_secret is not None:
-            return "this machine's secret"
+            return f"this machine's secret ({self.local_name})"
         ids = list(dict.fromkeys(key.id for key in self.keys))
         label = ("AWSCURRENT", "AWSPREVIOUS")[min(ids.index(key_id), 1)]
         return f"version {key_id} ({label}) of secret {self.settings.secret_id}"
@@ -76,15 +77,16 @@ def judge(stage_name: str | None) -> Judge:
     """Return a stage's judge, or this machine's; Fault or KeysUnavailable where there is no key."""
     if stage_name is None:
         wanted = settings.current()
+        where = "AUTHORIZER_SECRET" if wanted.local_secret else minting.LOCAL_SECRET.name
         if wanted.jwks_url is None:
             wanted = replace(wanted, local_secret=minting.local_secret(wanted, create=False))
-        return Judge(wanted, sources.fetch(wanted), other_stages=stage.names())
+        return Judge(wanted, sources.fetch(wanted), other_stages=stage.names(), local_name=where)
     chosen = stage.load(stage_name)
     with contextlib.redirect_stdout(io.StringIO()) as log:  # the decision log is not what was asked for
         found = sources.fetch(chosen.settings)
     notes = tuple(json.loads(line)["detail"] for line in log.getvalue().splitlines())
     others = tuple(other for other in stage.names() if other != stage_name)
-    return Judge(chosen.settings, found, stage_name, others, _local_keys(), notes)
+    return Judge(chosen.settings, found, stage_name, others, _local_keys(), notes=notes)
 
 
 def explain(authorization: str, method: str, path: str, judge: Judge, now: float) -> Explanation:
@@ -103,7 +105,7 @@ def _about_the_cache() -> Iterator[str]:
     if AUTHORIZER_TTL:
         yield (
             f"API Gateway keeps the gateway lock's answer for a token for {AUTHORIZER_TTL} s: so long after a change of"
-            " keys or settings it may still go by an older one (aws apigateway flush-stage-authorizers-cache)."
+            " table, keys or settings it may still go by an older one (aws apigateway flush-stage-authorizers-cache)."
         )
 
 
@@ -128,8 +130,7 @@ def _through_both_locks(
     if guarded:
         if not authorization:
             steps.append(Step("API Gateway", "NO", "token", "none: it answers without asking the authorizer"))
-            told = [f"Send a token: -H 'Authorization: Bearer ...'; {mends.mint(case)} makes one."]
-            return Explanation(401, "API Gateway", None, steps, told)
+            return Explanation(401, "API Gateway", None, steps, mends.no_token(case))
         reason, caller = _verified(authorization, judge, now)
         steps += _token_steps(authorization, judge, unverified, reason, now)
         if caller is None:
@@ -185,7 +186,8 @@ def _without_route(method: str, path: str, judge: Judge) -> Explanation:
         if method == "OPTIONS":
             told += " For pages of another origin set CORS_ALLOWED_ORIGIN: then it answers a browser's preflight."
     elif methods(path.rstrip("/")):
-        told = f"Without the slash at the end it takes {', '.join(methods(path.rstrip('/')))}."
+        # Whether API Gateway drops the slash is not documented; the ARN in the policy keeps it, so nothing opens.
+        told = f"Without the slash at the end it takes {', '.join(methods(path.rstrip('/')))}; with it, 404 or 403."
     elif prefix in {judge.stage, *judge.other_stages, "api"} and methods(path[len(prefix) + 1 :] or "/"):
         told = f"Leave the stage out: PATH comes after it, {path[len(prefix) + 1 :] or '/'}."
     else:
@@ -208,6 +210,8 @@ def _token_steps(
     signers = token_checks.signers(authorization, judge.keys, judge.settings, now)
     if signers:
         signed = f"signed with {judge.named(signers[0].id)}"
+    elif reason not in token_checks.REASONS["key"]:
+        signed = "not tried"
     else:
         tried = [judge.named(key_id) for key_id in dict.fromkeys(key.id for key in judge.keys)]
         signed = f"none fits: {', '.join(tried)}"

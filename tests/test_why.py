@@ -18,8 +18,11 @@ import manage
 from chalicelib.policy import policy_document
 from chalicelib.reason import Reason
 from chalicelib.rules import guarded, permitted
+from chalicelib.secret import hmac_keys
+from chalicelib.settings import from_environment
+from chalicelib.tokens import Key
 from operations import mends
-from operations.why import explain, judge, read_as_iam
+from operations.why import Explanation, Judge, explain, judge, read_as_iam
 from tests.conftest import PATH, SECRET, claims, forge, sign, token
 from tests.test_outcomes import SPOILED, STRICT
 from tests.test_policy import PATHS, ROLE_SETS, STAGE, TABLE, decision
@@ -116,6 +119,68 @@ def test_the_policy_is_read_as_another_reader_of_iam_does(route: tuple[str, str]
 
 
 # What it says.
+
+
+def test_the_version_of_the_secret_that_signed_is_named_and_those_that_did_not_are_listed() -> None:
+    kept = from_environment({"JWT_SECRET_ID": "the-secret"})
+    keys = [*hmac_keys(SECRET, "new", ["HS256"], "x"), *hmac_keys(OTHER_SECRET, "old", ["HS256"], "x")]
+    both = Judge(kept, keys, "dev", ("prod",))
+
+    def found(credential: str) -> str:
+        told = explain(credential, "GET", PATH, both, time.time())
+        return next(step.found for step in told.steps if step.name == "key")
+
+    assert found(sign(claims())) == "signed with version new (AWSCURRENT) of secret the-secret"
+    assert found(sign(claims(exp=1), OTHER_SECRET)) == "signed with version old (AWSPREVIOUS) of secret the-secret"
+    assert found(sign(claims(), "x" * 40)).startswith(
+        "bad_signature: none fits: version new (AWSCURRENT) of secret the-secret, version old (AWSPREVIOUS)"
+    )
+    assert found(sign(claims(), kid="gone")).startswith("unknown_key: none fits: ")
+
+
+def test_where_a_provider_makes_the_tokens_nobody_is_told_to_mint_one() -> None:
+    kept = from_environment(
+        {"JWT_JWKS_URL": "https://issuer.example/jwks", "JWT_ISSUER": "https://issuer.example", "JWT_AUDIENCE": "us"}
+    )
+    private = rsa.generate_private_key(public_exponent=65537, key_size=2048)
+    jwk = jwt.PyJWK({**jwt.get_algorithm_by_name("RS256").to_jwk(private.public_key(), as_dict=True), "alg": "RS256"})
+    provider = Judge(kept, [Key("k1", jwk)], "dev", ("prod",))
+    good = {"iss": "https://issuer.example", "aud": "us"}
+
+    def told(credential: str, method: str = "GET") -> Explanation:
+        return explain(credential, method, PATH, provider, time.time())
+
+    signed = jwt.encode(claims(**good), private, algorithm="RS256", headers={"kid": "k1"})
+    assert told(signed).status == 200
+    assert "key 'k1' of JWT_JWKS_URL" in str(told(signed).steps)
+    assert told(signed, "POST").status == 403
+    for refused in (
+        sign(claims(**good)),
+        jwt.encode(claims(**good), private, algorithm="RS256", headers={"kid": "k2"}),
+        jwt.encode(claims(**good, exp=1), private, algorithm="RS256"),
+    ):
+        assert told(refused).status == 401
+        assert "identity provider https://issuer.example" in str(told(refused).mends)
+        assert "manage.py token" not in str(told(refused).mends)
+
+
+def test_a_signature_that_was_not_tried_is_not_said_to_fail() -> None:
+    assert "not tried" in refused(sign(claims(), alg="HS384"))
+
+
+@pytest.mark.parametrize("depth", [300, 900, 2000])
+def test_a_claim_that_is_nested_deeply_is_no_traceback(depth: int) -> None:
+    body = b'{"sub":"alice","exp":4102444800,"aud":' + b"[" * depth + b"]" * depth + b"}"
+    result = why(forge(b'{"alg":"HS256"}', body))
+    assert result.exit_code == 1
+    assert "Mend: " in result.output
+
+
+def test_a_preflight_is_told_where_an_origin_is_allowed() -> None:
+    open_to = Judge(from_environment({"CORS_ALLOWED_ORIGIN": "https://app.example"}), [])
+    assert explain("", "OPTIONS", PATH, open_to, 0).status == 200
+    assert explain("", "OPTIONS", "/unknown", open_to, 0).status == 404
+    assert "CORS_ALLOWED_ORIGIN" in refused("x", "OPTIONS")
 
 
 def test_a_request_that_is_allowed_is_walked_through_both_locks() -> None:
