@@ -18,7 +18,6 @@ from botocore.exceptions import (
     NoRegionError,
     PartialCredentialsError,
 )
-from chalice.cli.factory import CLIFactory
 from chalice.config import Config
 
 from chalicelib.settings import Settings, from_environment
@@ -81,6 +80,9 @@ def names() -> tuple[str, ...]:
 
 
 def _config(name: str) -> Config:
+    # Imported here: it brings a library that asks the terminal what it can do, and waits for those that do not say.
+    from chalice.cli.factory import CLIFactory
+
     try:
         return CLIFactory(str(PROJECT)).create_config_obj(chalice_stage_name=name)
     except RuntimeError as error:  # what Chalice makes of a file that is not there or is no JSON
