@@ -59,9 +59,9 @@ def peek(authorization: str) -> Unverified:
     claims: Mapping[str, Any] = {}
     token = authorization.rpartition(" ")[2]
     with contextlib.suppress(tokens.InvalidToken):
-        token, segment = tokens._bearer_token(authorization)
-        header = tokens._json_object(tokens._base64url(segment))
-        claims = tokens._json_object(tokens._base64url(token.split(".")[1]))
+        _, header_segment, payload_segment, _ = tokens._compact_jws(authorization)
+        header = tokens._json_object(tokens._base64url(header_segment))
+        claims = tokens._json_object(tokens._base64url(payload_segment))
     return Unverified(header, claims, len(token))
 
 

@@ -92,7 +92,7 @@ def judge(stage_name: str | None) -> Judge:
 def explain(authorization: str, method: str, path: str, judge: Judge, now: float) -> Explanation:
     """Return how a request with this Authorization header is answered; no header where it is empty."""
     declared = matrix.declared_routes()
-    route = rules.match(method, path, dict.fromkeys(declared, rules.PUBLIC))
+    route = rules.match(method, path, rules.tree(dict.fromkeys(declared, rules.PUBLIC)))
     if route is None:
         return _without_route(method, path, judge)
     told = _through_both_locks(authorization, (method, path), route, judge, now, guarded=declared[route])
@@ -137,7 +137,7 @@ def _through_both_locks(
             return Explanation(401, "the gateway lock", reason, steps, mends.mend(reason or Reason.UNEXPECTED, case))
         case = replace(case, roles=caller.roles)
         answer = to_context(caller, rules.ROLES)
-        document = policy.policy_document(STAGE_ARN, rules.permitted(caller.roles), rules.guarded())
+        document = policy.policy_document(STAGE_ARN, rules.permitted(caller.roles), rules.RULES)
         said = read_as_iam(document, f"{STAGE_ARN}/{''.join(request)}")
         steps += _permission_steps(caller, document, said)
         if said != "Allow":
@@ -172,10 +172,10 @@ def _wildcards(resource: str) -> re.Pattern[str]:
 
 def _without_route(method: str, path: str, judge: Judge) -> Explanation:
     """API Gateway has no such method on such a path; it asks nobody."""
-    routes = matrix.declared_routes()
+    routes = rules.tree(dict.fromkeys(matrix.declared_routes(), rules.PUBLIC))
 
     def methods(of: str) -> list[str]:
-        return sorted(verb for verb in rules.METHODS if rules.match(verb, of, dict.fromkeys(routes, rules.PUBLIC)))
+        return sorted(verb for verb in rules.METHODS if rules.match(verb, of, routes))
 
     there, prefix = methods(path), path[1:].partition("/")[0]
     if method == "OPTIONS" and there and judge.settings.allowed_origin is not None:

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 import manage
 from chalicelib.policy import policy_document
 from chalicelib.reason import Reason
-from chalicelib.rules import guarded, permitted
+from chalicelib.rules import permitted
 from chalicelib.secret import hmac_keys
 from chalicelib.settings import from_environment
 from chalicelib.tokens import Key
@@ -113,7 +113,7 @@ def test_each_reason_has_a_mend() -> None:
 @pytest.mark.parametrize("roles", ROLE_SETS)
 @pytest.mark.parametrize("route", [*PATHS])
 def test_the_policy_is_read_as_another_reader_of_iam_does(route: tuple[str, str], roles: tuple[str, ...]) -> None:
-    document = policy_document(STAGE, permitted(roles, TABLE), guarded(TABLE))
+    document = policy_document(STAGE, permitted(roles, TABLE), TABLE)
     said = read_as_iam(document, f"{STAGE}/{route[0]}{PATHS[route]}")
     assert said == decision(document, route[0], PATHS[route]).replace("ImplicitDeny", "neither")
 
