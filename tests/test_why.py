@@ -103,6 +103,8 @@ def test_each_refusal_of_a_token_has_its_reason_its_step_and_its_mend(environmen
     assert (told.status, told.reason) == (401, reason)
     (step,) = (step for step in told.steps if step.verdict == "NO")
     assert step.found.startswith(f"{reason}: ")
+    behind = told.steps[list(told.steps).index(step) + 1 :]
+    assert {other.verdict for other in behind} <= {"-"}  # not reached
     assert all(told.mends)
 
 
@@ -190,6 +192,7 @@ def test_a_request_that_is_allowed_is_walked_through_both_locks() -> None:
         assert said in result.output
     for said in ("Allow GET /protected-resource", "lets it through to the view", "Answer: 200 allowed"):
         assert said in result.output
+    assert "sub 'alice'; also 'roles'\n" in re.sub(" +\n", "\n", result.output)
     assert "300 s" in result.output  # API Gateway's cache
 
 
