@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 # Deployments mostly wait, so more workers than cores; a file's tests stay together, with their deployment.
 PARALLEL := --numprocesses 4 --dist loadfile
 
-.PHONY: help demo local load test test-unit check format lock clean
+.PHONY: help demo local load test test-unit test-browser check format lock clean
 
 help:
 	@echo "make demo [ONCE=1]      deploy on an embedded AWS, try it, keep serving (ONCE=1: end there)"
@@ -15,6 +15,7 @@ help:
 	@echo "make load [REQUESTS=n]  flood it on an embedded AWS with good and forged tokens; some five minutes"
 	@echo "make test               run every test"
 	@echo "make test-unit          run the tests that need no embedded AWS; seconds"
+	@echo "make test-browser       try the API from a page in headless Chromium; installs it (Debian) where it is not"
 	@echo "make check              lint, types and format"
 	@echo "make format             mend what the linter and the formatter can"
 	@echo "make lock               resolve requirements-dev.in into requirements-dev.txt"
@@ -44,6 +45,14 @@ test: $(READY) $(if $(CI),check)
 
 test-unit: $(READY)
 	@$(BIN)/python -m pytest $(PARALLEL) -m "not e2e"
+
+ROOT := $(if $(filter-out 0,$(shell id -u)),sudo)
+test-browser: $(READY)
+	@{ command -v chromium && command -v chromedriver; } >/dev/null \
+		|| { echo "Installing Debian's chromium and chromium-driver ..."; \
+			$(ROOT) apt-get update -qq && $(ROOT) apt-get install -qq --no-install-recommends chromium chromium-driver; } \
+		|| { echo "Install Chromium and its driver (on Debian: apt install chromium chromium-driver), then again."; exit 1; }
+	@$(BIN)/python -m pytest tests/e2e/browser.py
 
 check: $(READY)
 	$(BIN)/ruff check .

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from chalicelib import decisions, keys, policy, rules, settings, sources, tokens
@@ -21,7 +21,8 @@ class Unauthorized(NotAuthorizedError):
     """The client's fault, a 401: API Gateway knows it by its text, `chalice local` by the base class."""
 
     def __init__(self) -> None:
-        super().__init__({"x-amzn-ErrorType": "UnauthorizedException"}, b'{"message":"Unauthorized"}')
+        challenge = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
+        super().__init__(_local_headers("UnauthorizedException") | challenge, b'{"message":"Unauthorized"}')
 
     def __str__(self) -> str:
         return "Unauthorized"
@@ -31,10 +32,17 @@ class AuthorizerFailure(InvalidAuthorizerError):
     """Our own trouble, a 500: API Gateway keeps no answer for it, so it ends when the trouble does."""
 
     def __init__(self) -> None:
-        super().__init__({"x-amzn-ErrorType": "AuthorizerConfigurationException"}, b'{"message":null}')
+        message = b'{"message":"Internal Server Error"}'
+        super().__init__(_local_headers("AuthorizerConfigurationException"), message)
 
     def __str__(self) -> str:
         return "The authorizer failed; its log says why"
+
+
+def _local_headers(error_type: str) -> dict[str, str]:
+    """Return what `chalice local` answers with; on AWS the gateway responses of the API do."""
+    origin = settings.allowed_origin()
+    return {"x-amzn-ErrorType": error_type} | ({"Access-Control-Allow-Origin": origin} if origin else {})
 
 
 @cache
@@ -49,9 +57,8 @@ def authorize(authorization: str, method_arn: str) -> dict[str, Any]:
         stage_arn, method, path = policy.parse_method_arn(method_arn)
         about |= {"method": method, "route": rules.match(method, path)}
         caller = _authenticate(authorization, about)
-        permitted = rules.permitted(caller.roles)
-        answer = to_context(caller, rules.ROLES)
-        answer["policyDocument"] = policy.policy_document(stage_arn, permitted, rules.guarded())
+        permitted, document = _policy(stage_arn, caller.roles & rules.ROLES)
+        answer = to_context(caller, rules.ROLES) | {"policyDocument": document}
     except tokens.InvalidToken as refusal:
         decisions.record("gateway", "unauthorized", reason=refusal.reason, kid=refusal.unverified_kid, **about)
         # Neither error carries its cause along: Lambda would log it.
@@ -65,6 +72,13 @@ def authorize(authorization: str, method_arn: str) -> dict[str, Any]:
     outcome, why = ("deny", Reason.NO_PERMISSION) if denied else ("allow", None)
     decisions.record("gateway", outcome, reason=why, caller=caller, kid=caller.key_id, **about)
     return answer
+
+
+@lru_cache(maxsize=256)
+def _policy(stage_arn: str, known_roles: frozenset[str]) -> tuple[frozenset[rules.Route], dict[str, Any]]:
+    """Return what these roles permit and the policy that says so: made once, and then kept for the next caller."""
+    permitted = rules.permitted(known_roles)
+    return permitted, policy.policy_document(stage_arn, permitted, rules.RULES)
 
 
 def _authenticate(authorization: str, about: dict[str, Any]) -> Caller:

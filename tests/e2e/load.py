@@ -142,7 +142,7 @@ class Traffic:
 
 
 def forbidden(body: Any) -> bool:
-    return "not authorized" in str(body.get("Message")) or body == {"message": "Forbidden"}
+    return bool(body == {"message": "Forbidden"})
 
 
 @dataclass
