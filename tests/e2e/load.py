@@ -239,7 +239,7 @@ class Memory:
             now = {process.pid: process.memory_info().rss / 2**20 for process in aws_runtime.environments(function)}
             for pid, size in now.items():
                 self.taken.setdefault((function, pid), []).append(size)
-            sizes = [f"{size:.1f}" for size in (min(now.values()), max(now.values()))]
+            sizes = [f"{size:.1f}" for size in (min(now.values(), default=0.0), max(now.values(), default=0.0))]
             self.rows.append([when, function, str(len(now)), *sizes])
 
     def table(self) -> str:
