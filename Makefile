@@ -7,11 +7,12 @@ READY := $(VENV)/.ready
 # Deployments mostly wait, so more workers than cores; a file's tests stay together, with their deployment.
 PARALLEL := --numprocesses 4 --dist loadfile
 
-.PHONY: help demo local test test-unit test-browser check format lock clean
+.PHONY: help demo local load test test-unit test-browser check format lock clean
 
 help:
 	@echo "make demo [ONCE=1]      deploy on an embedded AWS, try it, keep serving (ONCE=1: end there)"
 	@echo "make local [PORT=8000]  run the API on this machine, with tokens and curl lines to try"
+	@echo "make load [REQUESTS=n]  flood it on an embedded AWS with good and forged tokens; some five minutes"
 	@echo "make test               run every test"
 	@echo "make test-unit          run the tests that need no embedded AWS; seconds"
 	@echo "make test-browser       try the API from a page in headless Chromium; installs it (Debian) where it is not"
@@ -34,6 +35,9 @@ demo: $(READY)
 
 local: $(READY)
 	@exec $(BIN)/python manage.py local --port $(PORT)
+
+load: $(READY)
+	@exec $(BIN)/python -m tests.e2e.load $(if $(REQUESTS),--requests $(REQUESTS))
 
 # In CI the check comes first.
 test: $(READY) $(if $(CI),check)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from queue import Empty, SimpleQueue
+from threading import Thread
+from typing import Any
 
 import jwt
 from jwt.algorithms import has_crypto
@@ -11,7 +14,9 @@ from chalicelib.keys import KeysUnavailable
 from chalicelib.settings import Settings
 from chalicelib.tokens import Key
 
-TIMEOUT = 2.0  # seconds; a caller waits meanwhile
+# Seconds, for each answer of the socket and in all; a caller waits meanwhile.
+TIMEOUT = 2.0
+TIMEOUT_IN_ALL = 4.0
 
 
 def fetch(settings: Settings) -> list[Key]:
@@ -23,7 +28,8 @@ def fetch(settings: Settings) -> list[Key]:
         )
     try:
         # Follows no redirect and no scheme but http and https. The cache is ours, so that it outlives an outage.
-        document = jwt.PyJWKClient(settings.jwks_url or "", cache_jwk_set=False, timeout=TIMEOUT).fetch_data()
+        client = jwt.PyJWKClient(settings.jwks_url or "", cache_jwk_set=False, timeout=TIMEOUT)
+        document = _within(TIMEOUT_IN_ALL, client.fetch_data)
     except (jwt.PyJWTError, OSError, ValueError, RecursionError) as error:
         # Without the URL, which may hold credentials.
         raise KeysUnavailable(f"JWT_JWKS_URL cannot be fetched ({type(error).__name__}): check it.") from None
@@ -35,6 +41,30 @@ def fetch(settings: Settings) -> list[Key]:
             f"JWT_JWKS_URL holds no key that fits JWT_ALGORITHMS ({', '.join(algorithms)}): check both."
         )
     return keys
+
+
+def _within(seconds: float, fetch: Callable[[], Any]) -> Any:
+    """Return what `fetch` returns, or raise what it raises; TimeoutError after so many seconds.
+
+    A socket's timeout begins anew with each byte. Without this one a provider that sends byte by byte would meet
+    Lambda's own timeout, which ends the environment, and with it the older keys that should serve on.
+    """
+    outcome: SimpleQueue[tuple[Any, Exception | None]] = SimpleQueue()
+
+    def run() -> None:
+        try:
+            outcome.put((fetch(), None))
+        except Exception as error:  # noqa: BLE001  # it is raised where it was asked for
+            outcome.put((None, error))
+
+    Thread(target=run, daemon=True).start()
+    try:
+        fetched, error = outcome.get(timeout=seconds)
+    except Empty:
+        raise TimeoutError from None
+    if error is not None:
+        raise error
+    return fetched
 
 
 def _keys(jwk: object, algorithms: Sequence[str]) -> Iterator[Key]:

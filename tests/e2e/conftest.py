@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import jwt
 import pytest
 
-from tests.e2e import embedded_aws
+from tests.e2e import aws_runtime, embedded_aws
 from tests.e2e.embedded_aws import EmbeddedAws
 from tests.project import copy_project
 
@@ -120,10 +120,7 @@ class Deployed:
 
         An empty variable is an unset one to it.
         """
-        client, function = self.aws.client("lambda"), self.function(name)
-        had = client.get_function_configuration(FunctionName=function).get("Environment", {}).get("Variables", {})
-        changed = {**had, **variables, "RESTARTED": f"{time.time_ns()}"}
-        client.update_function_configuration(FunctionName=function, Environment={"Variables": changed})
+        aws_runtime.restart(self.aws, self.function(name), **variables)
 
     def invoke(self, name: str, event: dict[str, Any]) -> dict[str, Any] | None:
         """Invoke the function itself, past the gateway; return what it answers, or the error that it raised."""

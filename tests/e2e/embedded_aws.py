@@ -8,6 +8,7 @@ else passes through unchanged.
 from __future__ import annotations
 
 import contextlib
+import functools
 import http.client
 import importlib.util
 import json
@@ -65,7 +66,16 @@ class EmbeddedAws:
         return f"http://127.0.0.1:{self.port}/restapis/{api_id}/{stage}/_user_request_"
 
 
+_MAKING = threading.Lock()
+
+
 def _client(service: str, endpoint_url: str, **credentials: str) -> Any:
+    with _MAKING:  # clients may be shared by threads; boto3 cannot make two at once
+        return _made(service, endpoint_url, **credentials)
+
+
+@functools.cache
+def _made(service: str, endpoint_url: str, **credentials: str) -> Any:
     given = credentials or {"aws_access_key_id": "test", "aws_secret_access_key": "test"}
     config = Config(retries={"total_max_attempts": 1}, connect_timeout=5, read_timeout=60)
     return boto3.client(service, region_name=REGION, endpoint_url=endpoint_url, config=config, **given)
@@ -83,7 +93,7 @@ def running(**settings: str) -> Iterator[EmbeddedAws]:
     os.environ.pop("AWS_PROFILE", None)  # a profile that is set but not there would stop our own clients
     with tempfile.TemporaryDirectory(prefix="embedded-aws-") as folder:
         port, logs = free_port(), Path(folder) / "log"
-        _lambda_runtime(Path(folder) / "lambda-runtime")
+        lambda_runtime(Path(folder) / "lambda-runtime")
         # A bare environment: what stands in this process's environment is none of a Lambda function's business.
         environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         environment |= {
@@ -118,18 +128,21 @@ def running(**settings: str) -> Iterator[EmbeddedAws]:
             _stop(process)
 
 
-#: What AWS's Python runtime has beside the standard library: the AWS SDK and what it needs.
+#: What AWS's Python runtime has beside the standard library: the AWS SDK and what it needs, and the runtime client.
 SDK = ("boto3", "botocore", "dateutil", "jmespath", "s3transfer", "six", "urllib3")
+RUNTIME_CLIENT = (
+    ("awslambdaric", "runtime_client", "simplejson", "snapshot_restore_py") if sys.platform == "linux" else ()
+)
 
 
-def _lambda_runtime(folder: Path) -> None:
+def lambda_runtime(folder: Path) -> None:
     """Let a Lambda function import what Lambda has and what was deployed, and nothing of this virtual environment.
 
     ministack runs functions with its own Python. A `sitecustomize` that only they act on takes away the rest.
     """
     sdk = folder / "sdk"
     sdk.mkdir(parents=True)
-    for name in SDK:
+    for name in SDK + RUNTIME_CLIENT:
         found = importlib.util.find_spec(name)
         assert found is not None
         assert found.origin is not None

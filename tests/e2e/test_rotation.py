@@ -8,7 +8,7 @@ import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from pathlib import Path
@@ -45,6 +45,14 @@ def rotate(dev: Deployed, *words: str) -> str:
     return dev.manage("secret", "rotate", "--stage", "dev", *words)
 
 
+def wait_until(holds: Callable[[], bool]) -> bool:
+    """Wait until it holds; return whether it did within a minute, which a busy machine may need."""
+    deadline = time.monotonic() + 60
+    while not holds() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    return holds()
+
+
 def calls_since(dev: Deployed, moment: datetime, name: str) -> int:
     """Return how often the embedded AWS was asked for this; its CloudTrail tells of the newest 50 at most."""
     wanted = [{"AttributeKey": "EventName", "AttributeValue": name}]
@@ -55,7 +63,7 @@ def calls_since(dev: Deployed, moment: datetime, name: str) -> int:
 @pytest.fixture(autouse=True)
 def fresh(dev: Deployed) -> Iterator[None]:
     """Give each test an authorizer that has fetched nothing yet, with the settings that it is deployed with."""
-    settings = dict.fromkeys(("JWT_KEY_TTL_SECONDS", "JWT_KEY_MAX_STALE_SECONDS", "JWT_PREVIOUS_KEY"), "")
+    settings = dict.fromkeys(("JWT_KEY_TTL_SECONDS", "JWT_PREVIOUS_KEY"), "")
     dev.restart("jwt_authorizer", **settings)
     yield
     dev.restart("jwt_authorizer", **settings)
@@ -74,17 +82,18 @@ def test_a_rotation_under_load_fails_no_request(dev: Deployed) -> None:
 
     with ThreadPoolExecutor(4) as pool:
         running = [pool.submit(load, number) for number in range(4)]
-        time.sleep(2)
-        rotate(dev, "--force")
-        keys.append(current(dev))
-        time.sleep(4)
-        stop.set()
+        try:
+            enough = wait_until(lambda: answers["old", 200] > 20)
+            rotate(dev, "--force")
+            keys.append(current(dev))
+            enough = wait_until(lambda: answers["new", 200] > 20) and enough
+        finally:
+            stop.set()
         for done in running:
             done.result()
     print(f"\nrotation under load: {dict(answers)}")  # noqa: T201  # figures for who runs this with -s
     assert {status for _, status in answers} == {200}
-    assert answers["old", 200] > 20
-    assert answers["new", 200] > 20
+    assert enough
 
 
 def test_a_flood_of_forged_tokens_is_no_flood_of_calls(dev: Deployed, tmp_path: Path) -> None:
@@ -173,33 +182,6 @@ def test_a_previous_version_that_cannot_be_used_is_left_out_and_noted(dev: Deplo
     notes = [line for line in dev.decisions("jwt_authorizer") if line.get("event") == "keys"]
     assert "left out" in notes[-1]["detail"]
     assert "a-password" not in str(notes)
-
-
-def test_while_secrets_manager_refuses_the_old_keys_serve_on_for_a_bounded_time(dev: Deployed) -> None:
-    dev.restart("jwt_authorizer", JWT_KEY_TTL_SECONDS="1", JWT_KEY_MAX_STALE_SECONDS="4")
-    iam, role = dev.aws.client("iam"), dev.resources["jwt_authorizer_role"]["role_name"]
-    (name,) = iam.list_role_policies(RoleName=role)["PolicyNames"]
-    policy = iam.get_role_policy(RoleName=role, PolicyName=name)["PolicyDocument"]
-    key = current(dev)
-    assert dev.ask("GET", token(key)).status == 200
-    fetched = time.monotonic()
-    iam.delete_role_policy(RoleName=role, PolicyName=name)
-    try:
-        time.sleep(1.1)
-        served = 0
-        while time.monotonic() < fetched + 3.5:
-            assert dev.ask("GET", token(key)).status == 200
-            served += 1
-        lines = dev.decisions("jwt_authorizer")[-served:]
-        print(f"\ndecisions served while the source was down: {served}")  # noqa: T201  # as above
-        assert served > 10
-        for line in lines:
-            assert "AccessDenied" in line["detail"]
-            assert line["keys_age_s"] > 1
-        time.sleep(max(0.0, fetched + 5.5 - time.monotonic()))
-        assert dev.ask("GET", token(key)).status == 500
-    finally:
-        iam.put_role_policy(RoleName=role, PolicyName=name, PolicyDocument=json.dumps(policy))
 
 
 # Secrets Manager's own rotation: the function that it calls, step by step.
