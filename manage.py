@@ -223,7 +223,8 @@ def rotate_secret(stage_name: str, token_lifetime: int | None, *, force: bool, l
         click.echo(
             f"Version {version} is the key now. Tokens signed with the one before it stand as well, until the next"
             f" rotation: not before {safe.isoformat(timespec='seconds')}. Let whoever signs tokens take the new key,"
-            f" with its version as kid; authorizers know it within {ttl} s, and at once when they meet it."
+            f" with its version as kid; authorizers know it within {ttl} s, or when they meet it, unless"
+            " they looked for a new key within the last 30 s."
         )
 
 

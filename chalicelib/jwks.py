@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from queue import Empty, SimpleQueue
-from threading import Thread
 from typing import Any
 
 import jwt
@@ -49,22 +47,13 @@ def _within(seconds: float, fetch: Callable[[], Any]) -> Any:
     A socket's timeout begins anew with each byte. Without this one a provider that sends byte by byte would meet
     Lambda's own timeout, which ends the environment, and with it the older keys that should serve on.
     """
-    outcome: SimpleQueue[tuple[Any, Exception | None]] = SimpleQueue()
+    from concurrent.futures import ThreadPoolExecutor  # here, for HS256 needs no threads at a cold start
 
-    def run() -> None:
-        try:
-            outcome.put((fetch(), None))
-        except Exception as error:  # noqa: BLE001  # it is raised where it was asked for
-            outcome.put((None, error))
-
-    Thread(target=run, daemon=True).start()
+    pool = ThreadPoolExecutor(1)
     try:
-        fetched, error = outcome.get(timeout=seconds)
-    except Empty:
-        raise TimeoutError from None
-    if error is not None:
-        raise error
-    return fetched
+        return pool.submit(fetch).result(seconds)
+    finally:
+        pool.shutdown(wait=False)
 
 
 def _keys(jwk: object, algorithms: Sequence[str]) -> Iterator[Key]:

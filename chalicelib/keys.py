@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from chalicelib.tokens import Key
 
-#: How long a failed fetch is not repeated, in seconds: with no key at all, and while older ones serve on.
+#: How long a failed fetch is not repeated, in seconds: where no key serves, and while older ones serve on.
 RETRY_AFTER = 3.0
 RETRY_STALE_AFTER = 30.0
 #: An early refresh comes at most once in so many seconds, so that a flood of forged tokens is no flood of calls.
@@ -68,7 +68,9 @@ class CachedKeys:
             self._next_fetch = self._fetched + self._ttl
         except KeysUnavailable as trouble:
             self._trouble = trouble
-            self._next_fetch = self._clock() + (RETRY_STALE_AFTER if self._keys else RETRY_AFTER)
+            now = self._clock()
+            left = self._fetched + self._ttl + self._max_stale - now  # for so long the older keys serve on
+            self._next_fetch = now + max(RETRY_AFTER, min(RETRY_STALE_AFTER, left))
 
     def _usable(self) -> KeySet:
         age = self._clock() - self._fetched

@@ -7,7 +7,9 @@ import re
 from tests.e2e import test_deployed, test_faults
 from tests.project import PROJECT
 
-ROWS = [line for line in (PROJECT / "docs" / "faults-table.md").read_text().splitlines() if line.startswith("| ")][2:]
+PAGE = (PROJECT / "docs" / "operating.md").read_text()
+SECTION = PAGE.split("## What happens when something breaks\n")[1]
+ROWS = [line for line in SECTION.splitlines() if line.startswith("| ")][2:]
 CASES = {
     f"{source}-{name}": fault for source, (faults, _) in test_faults.SOURCES.items() for name, fault in faults.items()
 }

@@ -81,6 +81,21 @@ def test_a_source_that_recovers_is_noticed(source: Source) -> None:
     assert source.cached.current().trouble is None
 
 
+def test_a_source_that_recovers_when_no_key_serves_any_more_is_noticed_within_seconds(source: Source) -> None:
+    source.versions()
+    source.down, source.now = True, 3895
+    assert source.versions() == ["v1"]  # for five seconds more
+    source.now = 3900.1
+    with pytest.raises(KeysUnavailable):
+        source.cached.current()
+    source.down = False
+    for source.now in (3901, 3903):
+        with pytest.raises(KeysUnavailable):
+            source.cached.current()
+    source.now = 3903.2
+    assert source.versions() == ["v1"]
+
+
 def test_a_failed_first_fetch_waits_some_seconds_before_the_next(source: Source) -> None:
     source.down = True
     for source.now in (0, 1, 2.9):
