@@ -289,6 +289,12 @@ def test_a_token_that_insists_on_an_extension_is_refused(crit: Any) -> None:
     assert refusal(forge(header, payload())) == Reason.CRITICAL_HEADER
 
 
+@pytest.mark.parametrize("content_type", ["JWT", "jwt"])
+def test_a_token_in_a_token_is_refused_though_it_is_signed(content_type: str) -> None:
+    assert refusal(sign(claims(), cty=content_type)) == Reason.MALFORMED
+    assert check(sign(claims(), cty="JSON"))
+
+
 # Algorithm, key and signature.
 
 
