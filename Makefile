@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --requir
 # Deployments mostly wait, so more workers than cores; a file's tests stay together, with their deployment.
 PARALLEL := --numprocesses 4 --dist loadfile
 
-.PHONY: help demo local test test-unit check format lock audit clean
+.PHONY: help demo local test test-unit check format lock fuzz audit clean
 
 help:
 	@echo "make demo [ONCE=1]      deploy on an embedded AWS, try it, keep serving (ONCE=1: end there)"
@@ -20,6 +20,7 @@ help:
 	@echo "make check              lint, types and format"
 	@echo "make format             mend what the linter and the formatter can"
 	@echo "make lock               resolve each requirements*.in into its .txt, with hashes"
+	@echo "make fuzz [SECONDS=60]  fuzz each parser of foreign input, for so long in all"
 	@echo "make audit              ask for known vulnerabilities of what the locks name"
 	@echo "make clean              remove the virtual environment and what tools have left"
 
@@ -69,6 +70,10 @@ lock: $(TOOLS)
 	$(LOCK) requirements-jwks.in -o requirements-jwks.txt
 	$(LOCK) -c requirements.txt -c requirements-jwks.txt requirements-dev.in -o requirements-dev.txt
 	$(LOCK) requirements-prove.in -o requirements-prove.txt
+
+# Where atheris has no wheel it says so, in capitals.
+fuzz: $(TOOLS)
+	@$(BIN)/python -m tests.fuzz $(or $(SECONDS),60)
 
 audit: $(TOOLS)
 	@for lock in requirements.txt requirements-jwks.txt requirements-dev.txt; do \

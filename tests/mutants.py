@@ -1,0 +1,83 @@
+"""`make mutants`: mutmut over app.py and chalicelib/, in a copy of the project, and what it leaves alive.
+
+A mutant is known by its function and its changed lines, so that it stays the same when lines move. It must be
+killed by a test, or stand in mutants.toml with the reason why no test can tell it from the original.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from collections import Counter
+from pathlib import Path
+
+from tests.project import PROJECT
+
+COPY = PROJECT / "build" / "mutants"
+LISTED = Path(__file__).with_name("mutants.toml")
+UNSHIPPED = shutil.ignore_patterns(".venv", ".git", "build", "__pycache__", ".*_cache", ".hypothesis", "deploy*")
+#: mutmut's exit codes for a mutant: pytest's, and its own for one that no test reaches.
+SURVIVED, UNTESTED = 0, (5, 33)
+
+
+def main() -> int:
+    """Print the figures; return 1 where a mutant lives that is not listed, or a listed one does not."""
+    run()
+    with contextlib.chdir(COPY):
+        alive, counted = found()
+    listed = {(one["where"], one["change"]): one["reason"] for one in tomllib.loads(LISTED.read_text())["mutant"]}
+    unlisted = {mutant: how for mutant, how in alive.items() if mutant not in listed}
+    for (where, change), how in sorted(unlisted.items()):
+        say(f"\n{where} ({how})\n{change}")
+    for where, change in sorted(listed.keys() - alive.keys()):
+        say(f"\nListed in {LISTED.name}, and killed or gone: take it out.\n{where}\n{change}")
+    say(
+        f"\n{sum(counted.values())} mutants: {counted['killed']} killed, {len(alive) - len(unlisted)} listed as"
+        f" equivalent, {len(unlisted)} neither."
+    )
+    return int(bool(unlisted or listed.keys() - alive.keys()))
+
+
+def run() -> None:
+    """Run mutmut in the copy; what it found there before is kept for functions that have not changed."""
+    shutil.copytree(PROJECT, COPY, ignore=UNSHIPPED, dirs_exist_ok=True)
+    say("Mutating; ten minutes or so on two cores ...")
+    mutmut = str(Path(sys.executable).with_name("mutmut"))
+    done = subprocess.run([mutmut, "run", "--max-children", "2"], cwd=COPY, check=False)
+    if done.returncode:
+        sys.exit(f"mutmut ended with {done.returncode}; what it printed says why.")
+
+
+def found() -> tuple[dict[tuple[str, str], str], Counter[str]]:
+    """Return the mutants that live, with how, and how many there are of each kind."""
+    alive, counted = {}, Counter[str]()
+    for meta in sorted(Path("mutants").rglob("*.meta")):
+        for name, code in json.loads(meta.read_text())["exit_code_by_key"].items():
+            how = "survived" if code == SURVIVED else "no test reaches it" if code in UNTESTED else "killed"
+            counted[how] += 1
+            if how != "killed":
+                alive[identity(name)] = how
+    return alive, counted
+
+
+def identity(name: str) -> tuple[str, str]:
+    """Return the function of a mutant, and the lines that it changes."""
+    # mutmut reads its configuration when it is imported, where it is imported.
+    from mutmut.mutation.diff_apply import get_diff_for_mutant
+
+    changed = [line for line in get_diff_for_mutant(name).splitlines() if re.match(r"[-+](?!--|\+\+)", line)]
+    where = re.sub(r"\.x_?", ".", name.rpartition("__mutmut_")[0].replace("\u01c1", ".")).replace("..", ".")
+    return where, "\n".join(line[0] + line[1:].strip() for line in changed)
+
+
+def say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201  # a command of the project
+
+
+if __name__ == "__main__":
+    sys.exit(main())
