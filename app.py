@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from chalice.app import AuthRequest, Chalice, Request, Response
+from chalice.app import AuthRequest, Chalice, CORSConfig, Request, Response
 
 from chalicelib import gateway_lock, handler_lock, rotation, secrets_manager, settings
 from chalicelib.body import json_body
@@ -17,6 +17,12 @@ app = Chalice(app_name="api-guard")
 #: a role that is taken away holds for so long at most, and most requests cost no authorizer at all. A token's
 #: expiry is not affected: the handler lock checks it for every request.
 AUTHORIZER_TTL = 300
+
+#: The origin whose pages may read the answers, if there is one. `Authorization` is named for every such page;
+#: cookies are not, so a page can do no more than a program that has the token.
+ORIGIN = settings.allowed_origin()
+if ORIGIN is not None:
+    app.api.cors = CORSConfig(allow_origin=ORIGIN, max_age=3600)
 
 
 @app.authorizer(ttl_seconds=AUTHORIZER_TTL)
@@ -33,7 +39,10 @@ def rotate_secret(event: dict[str, Any], _context: object) -> None:
 
 @app.middleware("http")
 def lock(request: Request, get_response: Callable[[Request], Response]) -> Response:
-    return handler_lock.guard(app.routes, request, get_response)
+    response = handler_lock.guard(app.routes, request, get_response)
+    if ORIGIN is not None:  # Chalice adds it to what a view answers, but not to what a middleware does
+        response.headers["Access-Control-Allow-Origin"] = ORIGIN
+    return response
 
 
 @app.route("/protected-resource", methods=["GET"], authorizer=jwt_authorizer)

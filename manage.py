@@ -7,6 +7,7 @@ import os
 import re
 import socket
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,11 @@ def parse_claims(_ctx: click.Context, _param: click.Parameter, texts: tuple[str,
         except ValueError:
             claims[name] = value
     return claims
+
+
+def show(checks: Iterable[tuple[str, str]]) -> None:
+    for check, found in checks:
+        click.echo(f"ok  {check}: {found}")
 
 
 stage_option = click.option("--stage", "stage_name", required=True, help="A stage of .chalice/config.json.")
@@ -173,13 +179,32 @@ def schedule_rotation(stage_name: str, days: int) -> None:
 def deploy(stage_name: str) -> None:
     """Check what must hold, run `chalice deploy`, and print the URL and curl lines."""
     chosen = stage.load(stage_name)
-    for check, found in deployment.preflight(chosen):
-        click.echo(f"ok  {check}: {found}")
+    show(deployment.preflight(chosen))
     deployment.deploy(chosen)
+    origin = chosen.settings.allowed_origin or "of no origin; CORS_ALLOWED_ORIGIN names one"
+    click.echo(f"ok  gateway responses: put; pages may read answers: {origin}")
     url = f"{chosen.api_url()}/protected-resource"
     mint = f"$({Path(sys.executable)} manage.py token --stage {stage_name} --role"
     click.echo(f"\nThe API guard answers on {url}\n\nFrom this folder, paste:\n")
     click.echo(minting.curl_lines(url, {"user": f"{mint} user)", "admin": f"{mint} admin)", "spoiled": "spoiled"}))
+
+
+@cli.command()
+@stage_option
+@click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
+def package(stage_name: str, folder: Path) -> None:
+    """Write a SAM template and the functions' package into FOLDER, to deploy with CloudFormation."""
+    chosen = stage.load(stage_name)
+    show(deployment.check(chosen))
+    deployment.package(chosen, folder)
+    stack = f"{chosen.config.app_name}-{stage_name}"
+    click.echo(
+        f"\nPaste, with a bucket of yours:\n\n"
+        f"aws cloudformation package --template-file {folder}/sam.json --s3-bucket BUCKET --use-json"
+        f" --output-template-file {folder}/packaged.json\n"
+        f"aws cloudformation deploy --template-file {folder}/packaged.json --stack-name {stack}"
+        " --capabilities CAPABILITY_IAM"
+    )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,8 @@
-"""The decision log: a line of JSON for each decision, on standard output (in Lambda: CloudWatch Logs)."""
+"""The decision log: a line of JSON for each decision, on standard output (in Lambda: CloudWatch Logs).
+
+In Lambda a line is also CloudWatch's Embedded Metric Format: `_aws` names the members that are metrics, and
+those that are their dimensions. No agent and no call are needed.
+"""
 
 from __future__ import annotations
 
@@ -6,17 +10,30 @@ import json
 import sys
 import time
 from datetime import UTC, datetime
+from typing import Any
 
+from chalicelib import settings
 from chalicelib.caller import Caller
 from chalicelib.reason import Reason
 from chalicelib.rules import ROLES, Route
 
 #: A `kid` is the client's text. One that is longer, or that does not print, is left out.
 MAX_KID_LENGTH = 64
+NAMESPACE = "api-guard"
+#: The members that are metrics by function alone.
+UNITS = {
+    "duration_ms": "Milliseconds",
+    "keys_age_s": "Seconds",
+    "refreshes": "Count",
+    "refresh_failures": "Count",
+    "refresh_ms": "Milliseconds",
+}
+#: What `decisions` are counted by beside the function. Few: CloudWatch bills each combination of values.
+COUNTED_BY = ("outcome", "reason")
 
 
 def started() -> float:
-    """Return a mark to measure `duration_ms` from."""
+    """Return a mark to measure a duration from."""
     return time.perf_counter()
 
 
@@ -39,30 +56,64 @@ def record(
     Never a token, a signature, a secret or a claim beyond subject and roles. JSON escapes whatever could end
     a line, so a client's text cannot forge one; the route is the table's template, not the client's path.
     """
-    line = {
-        "lock": lock,
-        "outcome": outcome,
-        "reason": reason,
-        "detail": detail,
-        "subject": caller and caller.subject,
-        "roles": caller and sorted(caller.roles & ROLES),
-        "method": method,
-        "route": route and route[1],
-        "keys_age_s": keys_age and round(keys_age, 1),
-        "kid": kid if kid and len(kid) <= MAX_KID_LENGTH and kid.isprintable() else None,
-        "duration_ms": round((time.perf_counter() - since) * 1000, 3),
-        "request_id": request_id,
-    }
-    _write({name: value for name, value in line.items() if value is not None})
+    _write(
+        lock=lock,
+        outcome=outcome,
+        reason=reason,
+        detail=detail,
+        subject=caller and caller.subject,
+        roles=caller and sorted(caller.roles & ROLES),
+        method=method,
+        route=route and route[1],
+        keys_age_s=keys_age and round(keys_age, 1),
+        kid=kid if kid and len(kid) <= MAX_KID_LENGTH and kid.isprintable() else None,
+        duration_ms=_milliseconds(since),
+        request_id=request_id,
+    )
+
+
+def record_refresh(since: float, trouble: str | None = None) -> None:
+    """Write that keys were fetched, or why not; `trouble` is text of our own making."""
+    _write(
+        event="keys",
+        detail=trouble,
+        refreshes=1,
+        refresh_failures=int(trouble is not None),
+        refresh_ms=_milliseconds(since),
+    )
 
 
 def note(detail: str) -> None:
     """Write a line about the keys; `detail` is text of our own making."""
-    _write({"event": "keys", "detail": detail})
+    _write(event="keys", detail=detail)
 
 
-def _write(line: dict[str, object]) -> None:
-    text = json.dumps({"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **line})
+def _milliseconds(since: float) -> float:
+    return round((time.perf_counter() - since) * 1000, 3)
+
+
+def _write(**members: object) -> None:
+    now = datetime.now(UTC)
+    line: dict[str, object] = {"time": now.isoformat(timespec="milliseconds")}
+    line |= {name: value for name, value in members.items() if value is not None}
+    function = settings.function_name()
+    if function is not None:
+        line |= {"function": function, **_embedded_metrics(line, now)}
     # One write for the line and its end: `chalice local` answers in threads.
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(json.dumps(line, separators=(",", ":")) + "\n")
     sys.stdout.flush()
+
+
+def _embedded_metrics(line: dict[str, object], now: datetime) -> dict[str, Any]:
+    """Return the members that make metrics of the line. They name only members that it has, as the format wants."""
+    measured = [{"Name": name, "Unit": unit} for name, unit in UNITS.items() if name in line]
+    if not measured:
+        return {}
+    directives = [{"Namespace": NAMESPACE, "Dimensions": [["function"]], "Metrics": measured}]
+    members: dict[str, Any] = {}
+    if "outcome" in line:
+        members["decisions"] = 1
+        by = [["function", name] for name in COUNTED_BY if name in line]
+        counted = [{"Name": "decisions", "Unit": "Count"}]
+        directives.append({"Namespace": NAMESPACE, "Dimensions": by, "Metrics": counted})
+    return {**members, "_aws": {"Timestamp": int(now.timestamp() * 1000), "CloudWatchMetrics": directives}}

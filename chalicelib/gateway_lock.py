@@ -21,7 +21,8 @@ class Unauthorized(NotAuthorizedError):
     """The client's fault, a 401: API Gateway knows it by its text, `chalice local` by the base class."""
 
     def __init__(self) -> None:
-        super().__init__({"x-amzn-ErrorType": "UnauthorizedException"}, b'{"message":"Unauthorized"}')
+        challenge = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
+        super().__init__(_local_headers("UnauthorizedException") | challenge, b'{"message":"Unauthorized"}')
 
     def __str__(self) -> str:
         return "Unauthorized"
@@ -31,10 +32,17 @@ class AuthorizerFailure(InvalidAuthorizerError):
     """Our own trouble, a 500: API Gateway keeps no answer for it, so it ends when the trouble does."""
 
     def __init__(self) -> None:
-        super().__init__({"x-amzn-ErrorType": "AuthorizerConfigurationException"}, b'{"message":null}')
+        message = b'{"message":"Internal Server Error"}'
+        super().__init__(_local_headers("AuthorizerConfigurationException"), message)
 
     def __str__(self) -> str:
         return "The authorizer failed; its log says why"
+
+
+def _local_headers(error_type: str) -> dict[str, str]:
+    """Return what `chalice local` answers with; on AWS the gateway responses of the API do."""
+    origin = settings.allowed_origin()
+    return {"x-amzn-ErrorType": error_type} | ({"Access-Control-Allow-Origin": origin} if origin else {})
 
 
 @cache

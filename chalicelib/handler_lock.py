@@ -16,6 +16,13 @@ from chalicelib import decisions, rules
 from chalicelib.caller import Caller, from_context
 from chalicelib.reason import Reason
 
+# RFC 6750 section 3.1; where there was no credential at all it wants no error code.
+_CHALLENGES = {
+    Reason.NO_PERMISSION: 'Bearer error="insufficient_scope"',
+    Reason.EXPIRED: 'Bearer error="invalid_token"',
+    Reason.NO_CALLER: "Bearer",
+}
+
 
 def guard(
     routes: Mapping[str, Mapping[str, Any]],
@@ -62,8 +69,8 @@ def caller_of(request: Request | None) -> Caller:
 
 
 def _refuse(reason: Reason, since: float, **about: Any) -> Response:
+    outcome, status, message = "unauthorized", 401, "Unauthorized"
     if reason is Reason.NO_PERMISSION:
-        decisions.record("handler", "deny", since=since, reason=reason, **about)
-        return Response({"message": "Forbidden"}, status_code=403)
-    decisions.record("handler", "unauthorized", since=since, reason=reason, **about)
-    return Response({"message": "Unauthorized"}, status_code=401, headers={"WWW-Authenticate": "Bearer"})
+        outcome, status, message = "deny", 403, "Forbidden"
+    decisions.record("handler", outcome, since=since, reason=reason, **about)
+    return Response({"message": message}, status_code=status, headers={"WWW-Authenticate": _CHALLENGES[reason]})

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cache
 from urllib.parse import urlsplit
@@ -14,6 +16,8 @@ from chalicelib.tokens import Requirements
 SECRET_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}
 #: What a public key can verify. ES256K and the SHA-1 family are left out: no identity provider needs them.
 PUBLIC_KEY_ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+# RFC 6454 section 6.2: scheme, host and port. Nothing in it can end the quotes that API Gateway wants around it.
+_ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:\d{1,5})?")
 HOW_TO_MAKE_ONE = """make one with: python3 -c "import secrets; print(secrets.token_urlsafe(64))\""""
 
 
@@ -33,6 +37,19 @@ class Settings:
     accept_previous_key: bool
     key_ttl: int
     key_max_stale: int
+    allowed_origin: str | None
+
+
+def function_name() -> str | None:
+    """Return the Lambda function that this process is; None outside Lambda."""
+    return os.environ.get("AWS_LAMBDA_FUNCTION_NAME")
+
+
+def allowed_origin() -> str | None:
+    """Return the origin whose pages may read answers. A wrong setting allows none; `current` says what is wrong."""
+    with suppress(SettingsError):
+        return _origin(os.environ)
+    return None
 
 
 @cache
@@ -74,7 +91,19 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         accept_previous_key=_choice(given, "JWT_PREVIOUS_KEY", ("accept", "refuse")) == "accept",
         key_ttl=_seconds(given, "JWT_KEY_TTL_SECONDS", 300, 1, 3600),
         key_max_stale=_seconds(given, "JWT_KEY_MAX_STALE_SECONDS", 3600, 0, 86400),
+        allowed_origin=_origin(given),
     )
+
+
+def _origin(given: Mapping[str, str]) -> str | None:
+    """Return the one allowed origin. One: what API Gateway itself answers is fixed, so it cannot choose from a list."""
+    origin = given.get("CORS_ALLOWED_ORIGIN")
+    if origin and not _ORIGIN.fullmatch(origin):
+        raise SettingsError(
+            f"CORS_ALLOWED_ORIGIN is {origin[:40]!r}: write one origin as browsers send it, such as"
+            " https://app.example.com, in lower case and without a path or a slash at the end; or *."
+        )
+    return origin or None
 
 
 def _check_jwks(url: str, given: Mapping[str, str]) -> None:

@@ -2,20 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 
-from chalicelib import jwks, secrets_manager
-from chalicelib.keys import CachedKeys
+from chalicelib import decisions, jwks, secrets_manager
+from chalicelib.keys import CachedKeys, KeysUnavailable
 from chalicelib.secret import hmac_keys
 from chalicelib.settings import Settings
+from chalicelib.tokens import Key
+
+
+def fetch(settings: Settings) -> Sequence[Key]:
+    """Return the keys that verify now, newest first; KeysUnavailable where none can be had."""
+    if settings.jwks_url is not None:
+        return jwks.fetch(settings)
+    if settings.local_secret is not None:
+        return hmac_keys(settings.local_secret, None, settings.requirements.algorithms, "AUTHORIZER_SECRET")
+    return secrets_manager.fetch(settings)
 
 
 def key_source(settings: Settings) -> CachedKeys:
-    if settings.jwks_url is not None:
-        fetch = partial(jwks.fetch, settings)
-    elif settings.local_secret is not None:
-        algorithms = settings.requirements.algorithms
-        fetch = partial(hmac_keys, settings.local_secret, None, algorithms, "AUTHORIZER_SECRET")
-    else:
-        fetch = partial(secrets_manager.fetch, settings)
-    return CachedKeys(fetch, settings.key_ttl, settings.key_max_stale)
+    """Return the keys, kept for a while. The log tells of each time that they are fetched from somewhere else."""
+    refresh = partial(fetch if settings.local_secret is not None else _logged_fetch, settings)
+    return CachedKeys(refresh, settings.key_ttl, settings.key_max_stale)
+
+
+def _logged_fetch(settings: Settings) -> Sequence[Key]:
+    since = decisions.started()
+    try:
+        keys = fetch(settings)
+    except KeysUnavailable as trouble:
+        decisions.record_refresh(since, str(trouble))
+        raise
+    decisions.record_refresh(since)
+    return keys

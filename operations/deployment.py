@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from chalicelib import caller, keys, policy, rules, sources, tokens
-from operations import matrix
+from operations import gateway_responses, matrix
 from operations.fault import Fault
 from operations.stage import AUTHORIZER, PROJECT, Stage, aws_errors
 
@@ -29,6 +30,17 @@ def preflight(stage: Stage) -> Iterator[tuple[str, str]]:
         identity = client.get_caller_identity()
     yield "credentials", f"account {identity['Account']}, {identity['Arn']}"
     yield "Region", client.meta.region_name
+    yield from check(stage)
+    try:
+        found = sources.fetch(stage.settings)
+    except keys.KeysUnavailable as trouble:
+        create = f" If it was never made: manage.py secret create --stage {stage.name}."
+        raise Fault(f"{trouble}{create if stage.settings.jwks_url is None else ''}") from None
+    yield "keys", f"{stage.settings.jwks_url or stage.settings.secret_id}, {', '.join(str(key.id) for key in found)}"
+
+
+def check(stage: Stage) -> Iterator[tuple[str, str]]:
+    """Yield what holds of the project itself, without asking AWS; raise Fault at the first that does not."""
     runtime = stage.config.lambda_python_version
     if runtime not in RUNTIMES:
         raise Fault(
@@ -44,12 +56,6 @@ def preflight(stage: Stage) -> Iterator[tuple[str, str]]:
         yield "permission", secret_policy(stage)
     elif "requirements-jwks.txt" not in (PROJECT / "requirements.txt").read_text():
         raise Fault("JWT_JWKS_URL needs cryptography: add the line that the README gives to requirements.txt.")
-    try:
-        found = sources.key_source(stage.settings).current().keys
-    except keys.KeysUnavailable as trouble:
-        create = f" If it was never made: manage.py secret create --stage {stage.name}."
-        raise Fault(f"{trouble}{create if stage.settings.jwks_url is None else ''}") from None
-    yield "keys", f"{stage.settings.jwks_url or stage.settings.secret_id}, {', '.join(str(key.id) for key in found)}"
 
 
 def largest_answer(stage: Stage) -> int:
@@ -97,8 +103,25 @@ def secret_policy(stage: Stage) -> str:
 
 
 def deploy(stage: Stage) -> None:
-    """Run `chalice deploy`; Fault where it fails. What it prints is the operator's to read."""
+    """Run `chalice deploy`, then put the gateway responses; Fault where one fails."""
+    _chalice("deploy", "--stage", stage.name)
+    with aws_errors():
+        gateway_responses.put(
+            stage.client("apigateway"), stage.api_id(), stage.config.api_gateway_stage, stage.settings.allowed_origin
+        )
+
+
+def package(stage: Stage, folder: Path) -> None:
+    """Run `chalice package` with the gateway responses merged into its template; Fault where it fails."""
+    with tempfile.TemporaryDirectory() as place:
+        extras = Path(place) / "gateway-responses.json"
+        extras.write_text(json.dumps(gateway_responses.as_template(stage.settings.allowed_origin)))
+        _chalice("package", "--stage", stage.name, "--merge-template", str(extras), str(folder.resolve()))
+
+
+def _chalice(*words: str) -> None:
     chalice = str(Path(sys.executable).with_name("chalice"))
-    done = subprocess.run([chalice, "deploy", "--stage", stage.name], cwd=PROJECT, check=False)  # noqa: S603  # no shell
+    # What it prints is the operator's to read.
+    done = subprocess.run([chalice, *words], cwd=PROJECT, check=False)  # noqa: S603  # no shell
     if done.returncode:
-        raise Fault(f"chalice deploy ended with {done.returncode}; what it printed above says why.")
+        raise Fault(f"chalice {words[0]} ended with {done.returncode}; what it printed above says why.")

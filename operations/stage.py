@@ -50,6 +50,10 @@ class Stage:
             return f"{emulator}/restapis/{api['rest_api_id']}/{stage}/_user_request_"
         return str(api["rest_api_url"]).rstrip("/")
 
+    def api_id(self) -> str:
+        """Return the id of the deployed REST API."""
+        return self._deployed("rest_api")["rest_api_id"]
+
     def function_arn(self, name: str) -> str:
         """Return the ARN of a deployed function."""
         return self._deployed(name)["lambda_arn"]

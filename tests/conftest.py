@@ -68,6 +68,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]
     unset = ["JWT_SECRET_ID", "JWT_SECRET_FIELD", "JWT_JWKS_URL", "JWT_ALGORITHMS", "JWT_ISSUER"]
     unset += ["JWT_AUDIENCE", "JWT_ROLES_CLAIM", "JWT_LEEWAY_SECONDS", "JWT_MAX_LIFETIME_SECONDS"]
     unset += ["JWT_ROLES_FORMAT", "JWT_PREVIOUS_KEY", "JWT_KEY_TTL_SECONDS", "JWT_KEY_MAX_STALE_SECONDS"]
+    unset += ["CORS_ALLOWED_ORIGIN"]
     unset += ["AWS_LAMBDA_FUNCTION_NAME", "AWS_DEFAULT_REGION", "AWS_REGION"]
     unset += [name for name in os.environ if name.startswith("AWS_")]
     change(AUTHORIZER_SECRET=SECRET, **{**dict.fromkeys(unset), **NO_AWS})

@@ -219,7 +219,8 @@ def test_a_provider_that_answers_nonsense_is_a_500_and_the_log_names_the_setting
 ) -> None:
     provider.answer = answer
     assert get(client, signed()) == 500
-    line = json.loads(capsys.readouterr().out)
+    fetch, line = map(json.loads, capsys.readouterr().out.splitlines())
+    assert (fetch["refresh_failures"], fetch["detail"]) == (1, line["detail"])
     assert line["reason"] == "keys_unavailable"
     assert "JWT_JWKS_URL" in line["detail"]
 
@@ -249,7 +250,8 @@ def test_a_provider_that_goes_down_leaves_its_keys_in_service(
     time.sleep(1.1)
     capsys.readouterr()
     assert get(client, signed()) == 200
-    line = json.loads(capsys.readouterr().out.splitlines()[0])
+    fetch, line, _ = map(json.loads, capsys.readouterr().out.splitlines())
+    assert fetch["refresh_failures"] == 1
     assert "cannot be fetched" in line["detail"]
     assert line["keys_age_s"] >= 1
 

@@ -200,15 +200,44 @@ def test_many_requests_on_one_connection_are_all_answered(port: int) -> None:
     connection.close()
 
 
+def test_pages_of_the_allowed_origin_can_read_what_the_locks_and_the_views_answer(tmp_path: Path) -> None:
+    origin = "http://127.0.0.1:9000"
+    with serving(tmp_path / "log", AUTHORIZER_SECRET=SECRET, CORS_ALLOWED_ORIGIN=origin) as port:
+        for method, authorization, code in (
+            ("GET", token("user"), 200),
+            ("GET", "bad", 401),
+            ("POST", token("admin"), 400),
+        ):
+            got, headers, _ = ask(port, method, Authorization=authorization, **JSON)
+            assert (got, headers["access-control-allow-origin"]) == (code, origin)
+        got, headers, _ = ask(port, "OPTIONS", Origin=origin)
+        assert (got, headers["access-control-allow-origin"]) == (200, origin)
+        assert "Authorization" in headers["access-control-allow-headers"]
+
+
+@pytest.mark.parametrize("origin", ["", "https://app.example.com/", "'"])
+def test_without_an_origin_or_with_a_wrong_one_no_page_can_read_anything(tmp_path: Path, origin: str) -> None:
+    with serving(tmp_path / "log", AUTHORIZER_SECRET=SECRET, CORS_ALLOWED_ORIGIN=origin) as port:
+        for method, authorization in (("GET", token("user")), ("GET", "bad"), ("OPTIONS", "")):
+            got, headers, _ = ask(port, method, Authorization=authorization)
+            assert "access-control-allow-origin" not in headers
+            assert got == (500 if origin and method == "GET" else 401 if authorization == "bad" else 200)
+
+
+def test_a_refusal_names_the_scheme_and_the_error_code(port: int) -> None:
+    assert ask(port, "GET", Authorization="bad")[1]["www-authenticate"] == 'Bearer error="invalid_token"'
+
+
 def test_without_a_key_source_the_first_request_is_a_500_and_one_line_says_what_to_set(
     tmp_path: Path,
 ) -> None:
     log = tmp_path / "log"
     with serving(log) as port:
-        assert ask(port, "GET", Authorization=token("user"))[::2] == (500, b'{"message":null}')
+        assert ask(port, "GET", Authorization=token("user"))[::2] == (500, b'{"message":"Internal Server Error"}')
         assert ask(port, "GET")[0] == 401
     lines = [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
-    (line,) = lines
+    fetch, line = lines
+    assert fetch["refresh_failures"] == 1
     assert line["reason"] == "keys_unavailable"
     assert "AUTHORIZER_SECRET" in line["detail"]
     assert "Traceback" not in log.read_text()

@@ -16,9 +16,9 @@ def test_the_table_of_rules_in_the_readme_is_the_table_of_rules() -> None:
 
 def test_every_setting_stands_in_the_readme_and_no_other() -> None:
     settings = (PROJECT / "chalicelib" / "settings.py").read_text()
-    read = set(re.findall(r'"((?:JWT|AUTHORIZER)_[A-Z_]+)"', settings))
+    read = set(re.findall(r'"((?:JWT|AUTHORIZER|CORS)_[A-Z_]+)"', settings))
     table = README.split("## Settings\n")[1].split("\n## ")[0]
-    assert set(re.findall(r"`((?:JWT|AUTHORIZER)_[A-Z_]+)`", table)) - {"AUTHORIZER_TTL"} == read
+    assert set(re.findall(r"`((?:JWT|AUTHORIZER|CORS)_[A-Z_]+)`", table)) - {"AUTHORIZER_TTL"} == read
 
 
 def test_every_command_that_the_readme_gives_exists() -> None:

@@ -69,6 +69,14 @@ def test_an_empty_variable_counts_as_unset() -> None:
         ("JWT_KEY_TTL_SECONDS", "0"),
         ("JWT_KEY_TTL_SECONDS", "3601"),
         ("JWT_KEY_MAX_STALE_SECONDS", "86401"),
+        ("CORS_ALLOWED_ORIGIN", "https://app.example.com/"),
+        ("CORS_ALLOWED_ORIGIN", "https://App.example.com"),
+        ("CORS_ALLOWED_ORIGIN", "https://*.example.com"),
+        ("CORS_ALLOWED_ORIGIN", "https://app.example.com https://b.example.com"),
+        ("CORS_ALLOWED_ORIGIN", "https://app.example.com\n"),
+        ("CORS_ALLOWED_ORIGIN", "https://app.example.com'"),
+        ("CORS_ALLOWED_ORIGIN", "app.example.com"),
+        ("CORS_ALLOWED_ORIGIN", "null"),
     ],
 )
 def test_a_wrong_setting_is_named_in_one_sentence(name: str, value: str) -> None:
@@ -76,6 +84,17 @@ def test_a_wrong_setting_is_named_in_one_sentence(name: str, value: str) -> None
         from_environment({name: value})
     assert "\n" not in str(wrong.value)
     assert len(str(wrong.value)) < 200
+
+
+@pytest.mark.parametrize(
+    "origin", ["*", "https://app.example.com", "http://127.0.0.1:9000", "http://[::1]:9000", "capacitor://localhost"]
+)
+def test_one_origin_may_be_allowed_or_all(origin: str) -> None:
+    assert from_environment({"CORS_ALLOWED_ORIGIN": origin}).allowed_origin == origin
+
+
+def test_no_origin_is_allowed_unless_the_setting_names_one() -> None:
+    assert from_environment({}).allowed_origin is None
 
 
 PROVIDER = {

@@ -241,6 +241,9 @@ def _overwrite(gateway: Any, api_id: str, swagger: dict[str, Any]) -> None:
             gateway.delete_resource(restApiId=api_id, resourceId=item["id"])
         for method in item.get("resourceMethods", {}) if item["path"] == "/" else ():
             gateway.delete_method(restApiId=api_id, resourceId=item["id"], httpMethod=method)
+    for old in gateway.get_gateway_responses(restApiId=api_id)["items"]:
+        if not old["defaultResponse"]:
+            gateway.delete_gateway_response(restApiId=api_id, responseType=old["responseType"])
     for old in gateway.get_authorizers(restApiId=api_id)["items"]:
         gateway.delete_authorizer(restApiId=api_id, authorizerId=old["id"])
 
@@ -254,6 +257,15 @@ def _overwrite(gateway: Any, api_id: str, swagger: dict[str, Any]) -> None:
             resource = _resource(gateway, api_id, ids, path)
             where = {"restApiId": api_id, "resourceId": resource, "httpMethod": method.upper()}
             _method(gateway, where, operation, authorizers)
+    for kind, answer in swagger.get("x-amazon-apigateway-gateway-responses", {}).items():
+        status = {"statusCode": str(answer["statusCode"])} if "statusCode" in answer else {}
+        gateway.put_gateway_response(
+            restApiId=api_id,
+            responseType=kind,
+            responseParameters=answer.get("responseParameters", {}),
+            responseTemplates=answer.get("responseTemplates", {}),
+            **status,
+        )
 
 
 def _authorizer(gateway: Any, api_id: str, name: str, scheme: dict[str, Any]) -> str:

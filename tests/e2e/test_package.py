@@ -26,7 +26,7 @@ STACK = "api-guard-dev"
 @pytest.fixture(scope="module")
 def template(dev: Deployed, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("package")
-    dev.chalice("package", "--stage", "dev", str(out))
+    dev.manage("package", "--stage", "dev", str(out))
     return out / "sam.json"
 
 
@@ -130,6 +130,12 @@ def test_cloudformation_makes_a_working_api_of_it(dev: Deployed, template: Path)
     capabilities = ["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"]
     formation.create_stack(StackName=STACK, TemplateBody=json.dumps(document), Capabilities=capabilities)
     formation.get_waiter("stack_create_complete").wait(StackName=STACK, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
+    processed = formation.get_template(StackName=STACK, TemplateStage="Processed")["TemplateBody"]
+    processed = json.loads(processed) if isinstance(processed, str) else processed
+    # The embedded AWS imports all of this document but them; on AWS they are a part of the API that it makes.
+    responses = processed["Resources"]["RestAPI"]["Properties"]["Body"]["x-amazon-apigateway-gateway-responses"]
+    assert responses["UNAUTHORIZED"]["statusCode"] == "401"
+    assert responses["UNAUTHORIZED"]["responseTemplates"] == {"application/json": '{"message":"Unauthorized"}'}
     outputs = formation.describe_stacks(StackName=STACK)["Stacks"][0]["Outputs"]
     api_id = next(found["OutputValue"] for found in outputs if found["OutputKey"] == "RestAPIId")
     packaged = Packaged(dev.aws, dev.project, "dev", dev.secret_id)
