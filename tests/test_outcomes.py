@@ -267,7 +267,7 @@ def test_what_api_gateway_hands_over_lets_the_caller_in() -> None:
 def test_a_caller_that_does_not_fit_is_a_401_at_the_view(log: Log, authorizer: Any) -> None:
     answer = app(event(authorizer), None)
     assert (answer["statusCode"], answer["body"]) == (401, '{"message":"Unauthorized"}')
-    assert answer["headers"]["WWW-Authenticate"] == "Bearer"
+    assert answer["headers"]["WWW-Authenticate"] == 'Bearer realm="api"'
     line = log()[-1]
     assert (line["lock"], line["outcome"], line["reason"]) == ("handler", "unauthorized", Reason.NO_CALLER)
     assert (line["method"], line["route"], line["request_id"]) == ("GET", PATH, "request-1")
