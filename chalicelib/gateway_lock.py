@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any
 
 from chalicelib import decisions, keys, policy, rules, settings, sources, tokens
@@ -57,9 +57,8 @@ def authorize(authorization: str, method_arn: str) -> dict[str, Any]:
         stage_arn, method, path = policy.parse_method_arn(method_arn)
         about |= {"method": method, "route": rules.match(method, path)}
         caller = _authenticate(authorization, about)
-        permitted = rules.permitted(caller.roles)
-        answer = to_context(caller, rules.ROLES)
-        answer["policyDocument"] = policy.policy_document(stage_arn, permitted, rules.guarded())
+        permitted, document = _policy(stage_arn, caller.roles & rules.ROLES)
+        answer = to_context(caller, rules.ROLES) | {"policyDocument": document}
     except tokens.InvalidToken as refusal:
         decisions.record("gateway", "unauthorized", reason=refusal.reason, kid=refusal.unverified_kid, **about)
         # Neither error carries its cause along: Lambda would log it.
@@ -73,6 +72,13 @@ def authorize(authorization: str, method_arn: str) -> dict[str, Any]:
     outcome, why = ("deny", Reason.NO_PERMISSION) if denied else ("allow", None)
     decisions.record("gateway", outcome, reason=why, caller=caller, kid=caller.key_id, **about)
     return answer
+
+
+@lru_cache(maxsize=256)
+def _policy(stage_arn: str, known_roles: frozenset[str]) -> tuple[frozenset[rules.Route], dict[str, Any]]:
+    """Return what these roles permit and the policy that says so: made once, and then kept for the next caller."""
+    permitted = rules.permitted(known_roles)
+    return permitted, policy.policy_document(stage_arn, permitted, rules.RULES)
 
 
 def _authenticate(authorization: str, about: dict[str, Any]) -> Caller:

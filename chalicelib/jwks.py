@@ -50,8 +50,7 @@ def _keys(jwk: object, algorithms: Sequence[str]) -> Iterator[Key]:
         if jwk.get("alg", algorithm) != algorithm:
             continue
         try:
-            key = jwt.PyJWK(jwk, algorithm)
+            key = Key(kid, jwt.PyJWK(jwk, algorithm))
         except jwt.PyJWTError:
             continue
-        if key.Algorithm.check_key_length(key.key) is None:  # RFC 7518: RSA of 2048 bits or more
-            yield Key(kid, key)
+        yield key

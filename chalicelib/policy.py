@@ -1,7 +1,10 @@
 """Permitted routes become the IAM policy that an authorizer answers with.
 
 Pure. The policy covers the whole API: API Gateway keeps it for the token, not for the route that was asked
-for, and evaluates it again for every request.
+for, and evaluates it again for every request. Routes are covered by as few patterns as say nothing more among
+the routes that exist, because API Gateway bounds the answer.
+
+A pattern is `METHOD/path` with `*` for each parameter: what follows the stage in an ARN. `*` also crosses `/`.
 """
 
 from __future__ import annotations
@@ -24,25 +27,29 @@ def parse_method_arn(method_arn: str) -> tuple[str, str, str]:
     return match[1], match[2], "/" + match[3].lstrip("/")
 
 
-def policy_document(stage_arn: str, permitted: frozenset[Route], guarded: Iterable[Route]) -> dict[str, Any]:
-    """Return the policy of a caller who may call `permitted` and nothing else of `guarded`.
+def policy_document(stage_arn: str, permitted: frozenset[Route], routes: Iterable[Route]) -> dict[str, Any]:
+    """Return the policy of a caller who may call `permitted` and nothing else of `routes`, all that the API has.
 
     What is not allowed is denied in so many words: a resource policy that allows the API would otherwise
-    turn an implicit deny into an allow.
+    turn an implicit deny into an allow. A public route counts as not permitted: nobody asks a policy for it.
     """
-    allowed = [arn for route in sorted(permitted) for arn in _arns(stage_arn, route)]
-    if not allowed:
+    if not permitted:
         return _document(_statement("Deny", [f"{stage_arn}/*"]))
-    open_methods = {method for method, _ in permitted}
-    denied = [f"{stage_arn}/{method}/*" for method in METHODS if method not in open_methods]
-    for route in sorted(set(guarded) - permitted):
-        if route[0] in open_methods and not any(_takes_from(route, other) for other in permitted):
-            denied += _arns(stage_arn, route)
-    return _document(_statement("Allow", allowed), _statement("Deny", denied))
+    open_, closed = sorted(map(_pattern, permitted)), sorted(map(_pattern, set(routes) - permitted))
+    methods = {method for method, _ in permitted}
+    allow = _cover(open_, closed)
+    deny = [f"{method}/*" for method in METHODS if method not in methods]
+    for pattern in _cover([pattern for pattern in closed if pattern.split("/")[0] in methods], open_):
+        # Where a Deny would take from a permitted route it is left out, and the handler lock closes what an Allow
+        # or a resource policy opens.
+        if not any(_takes_from(pattern, other) for other in _taken(pattern, open_)):
+            deny.append(pattern)
+    return _document(_statement("Allow", _arns(stage_arn, allow)), _statement("Deny", _arns(stage_arn, deny)))
 
 
 def _document(*statements: dict[str, Any]) -> dict[str, Any]:
-    return {"Version": "2012-10-17", "Statement": list(statements)}
+    # Without a statement that names nothing: IAM takes none.
+    return {"Version": "2012-10-17", "Statement": [found for found in statements if found["Resource"]]}
 
 
 def _statement(effect: str, resources: list[str]) -> dict[str, Any]:
@@ -50,34 +57,68 @@ def _statement(effect: str, resources: list[str]) -> dict[str, Any]:
     return {"Action": "execute-api:Invoke", "Effect": effect, "Resource": resources}
 
 
-def _arns(stage_arn: str, route: Route) -> list[str]:
-    method, template = route
-    if template == "/":
-        # `chalice local` writes the root's method ARN with two slashes.
-        return [f"{stage_arn}/{method}/", f"{stage_arn}/{method}//"]
+def _arns(stage_arn: str, patterns: list[str]) -> list[str]:
+    # `chalice local` writes the root's method ARN with two slashes.
+    needed = [p for p in patterns if not any(other != p and _contains(other, p) for other in patterns)]
+    twice = (f"{pattern}/" for pattern in needed if pattern.endswith("/"))
+    return [f"{stage_arn}/{pattern}" for pattern in [*needed, *twice]]
+
+
+def _pattern(route: Route) -> str:
     # A method ARN holds the real path, so a parameter becomes `*`.
-    return [f"{stage_arn}/{method}{re.sub(r'{[^/]+}', '*', template)}"]
+    return route[0] + re.sub(r"{[^/]+}", "*", route[1])
 
 
-def _takes_from(denied: Route, permitted: Route) -> bool:
-    """Whether a Deny of one route would also hit requests that API Gateway sends to the other.
+def _cover(wanted: list[str], others: list[str]) -> list[str]:
+    """Return patterns that take all of `wanted` and, beyond what these take by themselves, nothing of `others`.
 
-    `*` in a policy also crosses `/`. Where the Deny would take too much it is left out, and the handler lock
-    closes what another Allow or a resource policy opens.
+    Greedy, the widest first; each pattern that is wider than one of `wanted` is held against all of `others`.
     """
-    if denied[0] != permitted[0]:
-        return False
-    ours, theirs = denied[1].split("/"), permitted[1].split("/")
-    if len(ours) == len(theirs) and denied[1] < permitted[1]:
-        return False  # API Gateway prefers the literal segment, and so the denied route, for what both take
-    return _covers(ours, theirs)
+    found: list[str] = []
+    for method in METHODS:
+        found += _below(method, [pattern for pattern in wanted if pattern.startswith(f"{method}/")], others)
+    for path in sorted({pattern.partition("/")[2] for pattern in found} - {"*"}, key=len):
+        any_method = f"*/{path}"
+        inside = [pattern for pattern in found if _contains(any_method, pattern)]
+        if len(inside) > 1 and not _taken(any_method, others):
+            found = [any_method, *(pattern for pattern in found if pattern not in inside)]
+    return found
 
 
-def _covers(pattern: list[str], template: list[str]) -> bool:
-    """Whether `pattern`, its parameters read as `*`, matches some path of `template`."""
-    if not pattern or not template:
-        return not pattern and not template
-    star = pattern[0].startswith("{")
-    if not (star or template[0].startswith("{") or pattern[0] == template[0]):
-        return False
-    return _covers(pattern[1:], template[1:]) or (star and _covers(pattern, template[1:]))
+def _below(prefix: str, wanted: list[str], others: list[str]) -> list[str]:
+    """Return patterns for `wanted`, all of which begin with `prefix`: all below it in one, or part by part."""
+    if len(wanted) < 2:
+        return wanted
+    parts: dict[str, list[str]] = {}
+    for pattern in wanted:
+        part = pattern[len(prefix) + 1 :].split("/")[0]
+        parts.setdefault(f"{prefix}/{part}", []).append(pattern)
+    taken = _taken(f"{prefix}/*", others)
+    if not taken and (len(parts) > 1 or not parts.keys().isdisjoint(wanted)):
+        return [f"{prefix}/*"]
+    found = []
+    for part, its in parts.items():
+        found += [part] if part in its else []
+        found += _below(part, [pattern for pattern in its if pattern != part], taken)
+    return found
+
+
+def _contains(pattern: str, other: str) -> bool:
+    """Whether `pattern` takes all that `other` takes."""
+    return re.fullmatch(re.escape(pattern).replace(r"\*", ".*"), other) is not None
+
+
+def _taken(pattern: str, others: list[str]) -> list[str]:
+    """Return those of the others of which `pattern` takes some path: a parameter may have any value."""
+    parts = (".*" if part == "*" else rf"(?:{re.escape(part)}|\*)" if part else "" for part in pattern.split("/"))
+    return re.findall(f"^{'/'.join(parts)}$", "\n".join(others), re.MULTILINE)
+
+
+def _takes_from(pattern: str, other: str) -> bool:
+    """Whether a pattern that takes some path of another takes requests that API Gateway sends to that one.
+
+    It prefers the literal segment from the left, so where a route's own pattern is as long as the other, paths
+    that both take are the route's whose template is the smaller one; `{` sorts behind every literal.
+    """
+    ours, theirs = pattern.replace("*", "{"), other.replace("*", "{")
+    return ours.count("/") != theirs.count("/") or ours > theirs

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
 Route = tuple[str, str]  # HTTP method, route template as in @app.route
 
@@ -48,26 +48,37 @@ def permitted(roles: Iterable[str], rules: Mapping[Route, frozenset[str]] = RULE
     return frozenset(route for route, group in rules.items() if group & held)
 
 
-def guarded(rules: Mapping[Route, frozenset[str]] = RULES) -> frozenset[Route]:
-    """Return the routes that need a token."""
-    return frozenset(route for route, group in rules.items() if group != PUBLIC)
+Tree = dict[str, Any]  # the next segment, `{` for a parameter, and what follows; under "" the row itself
 
 
-def match(method: str, path: str, rules: Mapping[Route, frozenset[str]] = RULES) -> Route | None:
+def tree(rules: Mapping[Route, frozenset[str]] = RULES) -> Tree:
+    """Return the rows by method and segments, so that `match` is as quick for a thousand as for ten."""
+    root: Tree = {}
+    for method, template in rules:
+        node = root.setdefault(method, {})
+        for part in template.split("/"):
+            node = node.setdefault("{" if part.startswith("{") else f"/{part}", {})
+        node[""] = (method, template)
+    return root
+
+
+_TREE: Final = tree()
+
+
+def match(method: str, path: str, rows: Tree = _TREE) -> Route | None:
     """Return the row that a request for this path meets, or None.
 
-    API Gateway prefers a literal segment to a parameter, from the left. `{` sorts behind every character
-    that a literal may hold, so that row is the smallest.
+    API Gateway prefers a literal segment to a parameter, from the left.
     """
-    parts = path.split("/")
-    found = [route for route in rules if route[0] == method and _fits(route[1].split("/"), parts)]
-    return min(found, default=None)
+    return _find(rows.get(method, {}), path.split("/"))
 
 
-def _fits(template: list[str], parts: list[str]) -> bool:
-    return len(template) == len(parts) and all(
-        want == part or (part and want.startswith("{")) for want, part in zip(template, parts, strict=True)
-    )
+def _find(node: Tree, parts: list[str]) -> Route | None:
+    if not parts:
+        return node.get("")
+    part, rest = parts[0], parts[1:]
+    literal = _find(node[f"/{part}"], rest) if f"/{part}" in node else None
+    return literal or (_find(node["{"], rest) if part and "{" in node else None)
 
 
 def faults(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import combinations
+from itertools import combinations, product
 from typing import Any
 
 import pytest
@@ -14,7 +14,7 @@ from ministack.core.iam_evaluator import (
 )
 
 from chalicelib.policy import parse_method_arn, policy_document
-from chalicelib.rules import METHODS, PUBLIC, RULES, Route, guarded, permitted
+from chalicelib.rules import METHODS, PUBLIC, RULES, Route, permitted
 
 STAGE = "arn:aws:execute-api:eu-central-1:123456789012:abc123/dev"
 
@@ -56,7 +56,7 @@ def decision(document: dict[str, Any], method: str, path: str, stage: str = STAG
 
 
 def document(*roles: str, table: dict[Route, frozenset[str]] = TABLE, stage: str = STAGE) -> dict[str, Any]:
-    return policy_document(stage, permitted(roles, table), guarded(table))
+    return policy_document(stage, permitted(roles, table), table)
 
 
 ROLE_SETS = [roles for size in range(4) for roles in combinations(["user", "admin", "stranger"], size)]
@@ -65,7 +65,7 @@ ROLE_SETS = [roles for size in range(4) for roles in combinations(["user", "admi
 @pytest.mark.parametrize("roles", ROLE_SETS)
 @pytest.mark.parametrize("route", list(RULES))
 def test_the_policy_allows_what_the_table_says_and_denies_the_rest(route: Route, roles: tuple[str, ...]) -> None:
-    policy = policy_document(STAGE, permitted(roles), guarded())
+    policy = policy_document(STAGE, permitted(roles), RULES)
     assert decision(policy, *route) == ("Allow" if RULES[route] & set(roles) else "Deny")
 
 
@@ -148,6 +148,62 @@ def test_a_closed_route_is_denied_where_that_closes_nothing_else(closed: str, op
     table = {("GET", closed): ADMIN, ("GET", open_): USER}
     path = closed.replace("{x}", "7").replace("{y}", "7")
     assert decision(document("user", table=table), "GET", path) == "Deny"
+
+
+def patterns(policy: dict[str, Any], effect: str = "Allow") -> list[str]:
+    (statement,) = (found for found in policy["Statement"] if found["Effect"] == effect)
+    return [arn.removeprefix(f"{STAGE}/") for arn in statement["Resource"]]
+
+
+NOTES: dict[Route, frozenset[str]] = {
+    ("GET", "/notes"): USER,
+    ("GET", "/notes/{id}"): USER,
+    ("GET", "/notes/{id}/history"): USER,
+    ("GET", "/tags"): ADMIN,
+}
+
+
+def test_routes_under_one_prefix_are_covered_by_one_pattern() -> None:
+    closed_elsewhere = {**NOTES, ("GET", "/notes-of-others"): ADMIN}
+    assert patterns(document("user", table=closed_elsewhere)) == ["GET/notes", "GET/notes/*"]
+
+
+def test_a_closed_route_under_a_prefix_keeps_it_from_being_covered() -> None:
+    table = {**NOTES, ("GET", "/notes/{id}/keys/{key}"): ADMIN, ("GET", "/notes/a"): USER, ("GET", "/notes/b"): USER}
+    del table["GET", "/notes/{id}"], table["GET", "/notes/{id}/history"]
+    assert patterns(document("user", table=table)) == ["GET/notes", "GET/notes/a", "GET/notes/b"]
+
+
+def test_a_public_route_is_not_allowed_on_the_way() -> None:
+    table = {("GET", "/a"): USER, ("GET", "/b"): USER, ("GET", "/health"): PUBLIC}
+    assert patterns(document("user", table=table)) == ["GET/a", "GET/b"]
+
+
+def test_the_same_path_of_several_methods_is_covered_by_one_pattern_where_no_other_method_is_closed() -> None:
+    table = {("GET", "/a"): USER, ("PUT", "/a"): USER, ("GET", "/b"): ADMIN}
+    assert patterns(document("user", table=table)) == ["*/a"]
+    assert patterns(document("user", table={**table, ("POST", "/a"): ADMIN})) == ["GET/a", "PUT/a"]
+    # The star for the method crosses `/` too.
+    assert patterns(document("user", table={**table, ("POST", "/b/a"): ADMIN})) == ["GET/a", "PUT/a"]
+
+
+def test_what_another_pattern_takes_already_is_not_said_again() -> None:
+    # `*` crosses `/`, so /notes/* takes /notes/7/history too; /notes/export is closed, so it is no prefix's cover.
+    table = {**NOTES, ("GET", "/notes/export"): ADMIN}
+    assert patterns(document("user", table=table)) == ["GET/notes", "GET/notes/*"]
+    assert "GET/notes/export" in patterns(document("user", table=table), "Deny")
+
+
+def test_no_pattern_takes_every_method_and_every_path() -> None:
+    assert patterns(document("admin", table=dict.fromkeys(TABLE, ADMIN))) == ["GET/*", "DELETE/notes/*"]
+    everything = {(method, path): ADMIN for method in METHODS for path in ("/a", "/b")}
+    assert patterns(document("admin", table=everything)) == [f"{method}/*" for method in METHODS]
+
+
+def test_no_statement_is_empty_where_there_is_nothing_to_deny() -> None:
+    table = dict.fromkeys(product(METHODS, ["/a"]), ADMIN)
+    (statement,) = document("admin", table=table)["Statement"]
+    assert statement["Effect"] == "Allow"
 
 
 def test_the_policy_is_of_the_version_that_api_gateway_expects() -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from chalicelib.reason import Reason
 from chalicelib.secret import hmac_keys
-from chalicelib.tokens import Caller, InvalidToken, Requirements, verify
+from chalicelib.tokens import Caller, InvalidToken, Key, Requirements, verify
 from tests.conftest import SECRET, claims, forge, sign
 
 HEADER = b'{"alg":"HS256","typ":"JWT"}'
@@ -475,3 +475,11 @@ def test_neither_the_key_nor_its_repr_shows_the_secret() -> None:
     (key,) = hmac_keys(SECRET, "v1", ["HS256"], "the test's secret")
     assert SECRET not in repr(key)
     assert base64.urlsafe_b64encode(SECRET.encode()).decode().rstrip("=") not in repr(key)
+
+
+@pytest.mark.parametrize(("algorithm", "octets"), [("HS256", 31), ("HS384", 47), ("HS512", 63)])
+def test_no_key_can_be_made_that_is_too_short_for_its_algorithm(algorithm: str, octets: int) -> None:
+    jwk = {"kty": "oct", "alg": algorithm}
+    with pytest.raises(jwt.InvalidKeyError):
+        Key(None, jwt.PyJWK({**jwk, "k": base64.urlsafe_b64encode(b"x" * octets).decode()}))
+    assert Key(None, jwt.PyJWK({**jwk, "k": base64.urlsafe_b64encode(b"x" * (octets + 1)).decode()}))
