@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --requir
 # Deployments mostly wait, so more workers than cores; a file's tests stay together, with their deployment.
 PARALLEL := --numprocesses 4 --dist loadfile
 
-.PHONY: help demo local test test-unit check format lock fuzz audit clean
+.PHONY: help demo local test test-unit check format lock fuzz mutants audit clean
 
 help:
 	@echo "make demo [ONCE=1]      deploy on an embedded AWS, try it, keep serving (ONCE=1: end there)"
@@ -21,6 +21,7 @@ help:
 	@echo "make format             mend what the linter and the formatter can"
 	@echo "make lock               resolve each requirements*.in into its .txt, with hashes"
 	@echo "make fuzz [SECONDS=60]  fuzz each parser of foreign input, for so long in all"
+	@echo "make mutants            change the product a thousand times; fail where no test notices; ten minutes or so"
 	@echo "make audit              ask for known vulnerabilities of what the locks name"
 	@echo "make clean              remove the virtual environment and what tools have left"
 
@@ -74,6 +75,9 @@ lock: $(TOOLS)
 # Where atheris has no wheel it says so, in capitals.
 fuzz: $(TOOLS)
 	@$(BIN)/python -m tests.fuzz $(or $(SECONDS),60)
+
+mutants: $(TOOLS)
+	@$(BIN)/python -m tests.mutants
 
 audit: $(TOOLS)
 	@for lock in requirements.txt requirements-jwks.txt requirements-dev.txt; do \

@@ -1,7 +1,9 @@
 """`make mutants`: mutmut over app.py and chalicelib/, in a copy of the project, and what it leaves alive.
 
 A mutant is known by its function and its changed lines, so that it stays the same when lines move. It must be
-killed by a test, or stand in mutants.toml with the reason why no test can tell it from the original.
+killed by a test, or stand in mutants.toml with the reason why no test can tell it from the original. One that
+changes but the letter case of a sentence for people, or puts XX around it, counts as wording: tests hold what a
+sentence must name, and not its words.
 """
 
 from __future__ import annotations
@@ -37,8 +39,8 @@ def main() -> int:
     for where, change in sorted(listed.keys() - alive.keys()):
         say(f"\nListed in {LISTED.name}, and killed or gone: take it out.\n{where}\n{change}")
     say(
-        f"\n{sum(counted.values())} mutants: {counted['killed']} killed, {len(alive) - len(unlisted)} listed as"
-        f" equivalent, {len(unlisted)} neither."
+        f"\n{sum(counted.values())} mutants: {counted['killed']} killed, {counted['wording']} of wording,"
+        f" {len(alive) - len(unlisted)} listed as equivalent, {len(unlisted)} neither."
     )
     return int(bool(unlisted or listed.keys() - alive.keys()))
 
@@ -58,10 +60,15 @@ def found() -> tuple[dict[tuple[str, str], str], Counter[str]]:
     alive, counted = {}, Counter[str]()
     for meta in sorted(Path("mutants").rglob("*.meta")):
         for name, code in json.loads(meta.read_text())["exit_code_by_key"].items():
-            how = "survived" if code == SURVIVED else "no test reaches it" if code in UNTESTED else "killed"
+            how = "lives" if code == SURVIVED else "no test reaches it" if code in UNTESTED else "killed"
             counted[how] += 1
-            if how != "killed":
-                alive[identity(name)] = how
+            if how in {"lives", "no test reaches it"}:
+                mutant = identity(name)
+                if is_wording(mutant[1]):
+                    counted[how] -= 1
+                    counted["wording"] += 1
+                else:
+                    alive[mutant] = how
     return alive, counted
 
 
@@ -73,6 +80,18 @@ def identity(name: str) -> tuple[str, str]:
     changed = [line for line in get_diff_for_mutant(name).splitlines() if re.match(r"[-+](?!--|\+\+)", line)]
     where = re.sub(r"\.x_?", ".", name.rpartition("__mutmut_")[0].replace("\u01c1", ".")).replace("..", ".")
     return where, "\n".join(line[0] + line[1:].strip() for line in changed)
+
+
+def is_wording(change: str) -> bool:
+    """Whether a text of four words or more has another letter case or XX around it, and nothing else has changed."""
+    match = re.fullmatch(r"-(.*)\n\+(.*)", change)
+    if match is None:
+        return False
+    before, after = (re.findall(r'"([^"]*)"', line) for line in match.groups())
+    if re.sub(r'"[^"]*"', "", match[1]) != re.sub(r'"[^"]*"', "", match[2]) or len(before) != len(after):
+        return False
+    changed = [(old, new) for old, new in zip(before, after, strict=True) if old != new]
+    return all(len(old.split()) >= 4 and new.replace("XX", "").lower() == old.lower() for old, new in changed)
 
 
 def say(text: str) -> None:

@@ -7,12 +7,15 @@ import json
 from dataclasses import replace
 from typing import Any
 
+import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from jwt.algorithms import get_default_algorithms
 
 from chalicelib.reason import Reason
-from chalicelib.tokens import MAX_TOKEN_BYTES, Caller, InvalidToken, Requirements
+from chalicelib.tokens import MAX_TOKEN_BYTES, Caller, InvalidToken, Key, Requirements, verify
 from tests.conftest import SECRET, forge, sign
 from tests.rfc import judge
 
@@ -121,6 +124,28 @@ def test_the_deepest_json_that_fits_is_an_answer_too(nested: str, where: str) ->
     refused = answer(forge(header, payload))
     assert isinstance(refused, InvalidToken)
     assert refused.reason == Reason.MALFORMED
+
+
+PRIVATE = {
+    "RS256": rsa.generate_private_key(65537, 2048),
+    "PS256": rsa.generate_private_key(65537, 2048),
+    "ES512": ec.generate_private_key(ec.SECP521R1()),
+    "EdDSA": ed25519.Ed25519PrivateKey.generate(),
+}
+PUBLIC = [
+    Key(name, jwt.PyJWK({**get_default_algorithms()[name].to_jwk(key.public_key(), as_dict=True), "alg": name}))
+    for name, key in PRIVATE.items()
+]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.binary(max_size=140) | st.binary(min_size=256, max_size=256), st.sampled_from(sorted(PRIVATE)))
+def test_no_bytes_are_the_signature_of_a_providers_key(signature: bytes, algorithm: str) -> None:
+    signed = jwt.encode(GOOD_CLAIMS, PRIVATE[algorithm], algorithm)
+    wanted = Requirements(tuple(PRIVATE))
+    assert verify(signed, PUBLIC, wanted, NOW).subject == "alice"
+    with pytest.raises(InvalidToken, match=Reason.BAD_SIGNATURE):
+        verify(f"{signed.rpartition('.')[0]}.{base64url(signature)}", PUBLIC, wanted, NOW)
 
 
 # Any JSON, signed.
