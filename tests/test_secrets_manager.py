@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+import boto3
 import pytest
 
 from chalicelib import rotation, secrets_manager, settings, sources
@@ -91,6 +92,7 @@ def served() -> Iterator[tuple[str, list[SecretsManager]]]:
     secrets_manager.client.cache_clear()
     yield f"http://127.0.0.1:{server.server_address[1]}", behind
     secrets_manager.client.cache_clear()
+    boto3.DEFAULT_SESSION = None
     server.shutdown()
     server.server_close()
 
@@ -107,6 +109,7 @@ def manager(served: tuple[str, list[SecretsManager]], environment: Callable[...,
         AWS_SECRET_ACCESS_KEY="test",
         AWS_DEFAULT_REGION="eu-central-1",
     )
+    boto3.setup_default_session()  # the SDK's own has read another test's environment
     return behind[-1]
 
 
