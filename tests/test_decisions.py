@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 import pytest
@@ -80,3 +81,13 @@ def test_a_note_is_no_metric(metrics: Metrics) -> None:
 def test_outside_lambda_a_line_stays_short(capsys: pytest.CaptureFixture[str]) -> None:
     decisions.record("gateway", "allow", since=decisions.started())
     assert "_aws" not in capsys.readouterr().out
+
+
+def test_a_duration_is_milliseconds_to_the_microsecond(capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in range(5):
+        decisions.record("gateway", "allow", since=decisions.started() - 1000)
+    for line in capsys.readouterr().out.splitlines():
+        written = re.search(r'"duration_ms":([^,}]+)', line)
+        assert written is not None
+        assert 1_000_000 <= float(written[1]) < 1_001_000
+        assert re.fullmatch(r"\d+\.\d{1,3}", written[1])

@@ -14,12 +14,13 @@ from typing import Any
 
 import boto3
 import pytest
+from chalice.test import Client
 
 from chalicelib import rotation, secrets_manager, settings, sources
 from chalicelib.keys import KeysUnavailable
 from chalicelib.reason import Reason
 from chalicelib.tokens import InvalidToken, verify
-from tests.conftest import SECRET, claims, sign
+from tests.conftest import PATH, SECRET, claims, sign
 
 OLD_SECRET = "the-secret-before-it-" + "y" * 40
 SECRET_ID = "the-secrets-name"
@@ -219,6 +220,17 @@ def test_a_previous_version_that_cannot_be_used_is_left_out_and_noted_without_be
     assert line["event"] == "keys"
     assert line["detail"].startswith(f"The previous version is left out: Secret '{SECRET_ID}' holds fewer than")
     assert "a-password" not in str(line)
+
+
+def test_the_decision_names_the_key_that_verified(
+    manager: SecretsManager, client: Client, capsys: pytest.CaptureFixture[str]
+) -> None:
+    manager.put("v2", SECRET, "AWSCURRENT")
+    manager.put("v1", OLD_SECRET, "AWSPREVIOUS")
+    for version, secret in (("v2", SECRET), ("v1", OLD_SECRET)):
+        assert client.http.get(PATH, headers={"Authorization": sign(claims(), secret)}).status_code == 200
+        lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert [line["kid"] for line in lines if line.get("lock") == "gateway"] == [version]
 
 
 # A rotation, step by step.
