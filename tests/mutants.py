@@ -23,8 +23,9 @@ from tests.project import PROJECT
 COPY = PROJECT / "build" / "mutants"
 LISTED = Path(__file__).with_name("mutants.toml")
 UNSHIPPED = shutil.ignore_patterns(".venv", ".git", "build", "__pycache__", ".*_cache", ".hypothesis", "deploy*")
-#: mutmut's exit codes for a mutant: pytest's, and its own for one that no test reaches.
-SURVIVED, UNTESTED = 0, (5, 33)
+#: What mutmut calls a mutant that a test, or the end of its time, has told from the original.
+KILLED = ("killed", "timeout", "segfault")
+ALIVE = ("survived", "no tests")
 
 
 def main() -> int:
@@ -46,8 +47,9 @@ def main() -> int:
 
 
 def run() -> None:
-    """Run mutmut in the copy; what it found there before is kept for functions that have not changed."""
-    shutil.copytree(PROJECT, COPY, ignore=UNSHIPPED, dirs_exist_ok=True)
+    """Run mutmut in a new copy: it would not look again at what it found before, though the tests have changed."""
+    shutil.rmtree(COPY, ignore_errors=True)
+    shutil.copytree(PROJECT, COPY, ignore=UNSHIPPED)
     say("Mutating; ten minutes or so on two cores ...")
     mutmut = str(Path(sys.executable).with_name("mutmut"))
     done = subprocess.run([mutmut, "run", "--max-children", "2"], cwd=COPY, check=False)
@@ -57,24 +59,27 @@ def run() -> None:
 
 def found() -> tuple[dict[tuple[str, str], str], Counter[str]]:
     """Return the mutants that live, with how, and how many there are of each kind."""
+    # mutmut reads its configuration when it is imported, where it is imported: in the copy.
+    from mutmut.stats import status_by_exit_code
+
     alive, counted = {}, Counter[str]()
     for meta in sorted(Path("mutants").rglob("*.meta")):
         for name, code in json.loads(meta.read_text())["exit_code_by_key"].items():
-            how = "lives" if code == SURVIVED else "no test reaches it" if code in UNTESTED else "killed"
-            counted[how] += 1
-            if how in {"lives", "no test reaches it"}:
-                mutant = identity(name)
-                if is_wording(mutant[1]):
-                    counted[how] -= 1
-                    counted["wording"] += 1
-                else:
-                    alive[mutant] = how
+            how = status_by_exit_code[code]
+            if how in KILLED:
+                counted["killed"] += 1
+            elif how not in ALIVE:
+                sys.exit(f"{name} is {how}: run it again.")
+            elif is_wording((mutant := identity(name))[1]):
+                counted["wording"] += 1
+            else:
+                counted["alive"] += 1
+                alive[mutant] = how
     return alive, counted
 
 
 def identity(name: str) -> tuple[str, str]:
     """Return the function of a mutant, and the lines that it changes."""
-    # mutmut reads its configuration when it is imported, where it is imported.
     from mutmut.mutation.diff_apply import get_diff_for_mutant
 
     changed = [line for line in get_diff_for_mutant(name).splitlines() if re.match(r"[-+](?!--|\+\+)", line)]

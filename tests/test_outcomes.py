@@ -178,6 +178,7 @@ def test_the_answer_carries_scalars_and_only_roles_that_the_table_knows(client: 
     good = claims(roles=["user", "x" * 3000, "admin", "user"])
     answer = authorize(client, sign(good))
     assert answer["principalId"] == "alice"
+    assert {statement["Action"] for statement in answer["policyDocument"]["Statement"]} == {"execute-api:Invoke"}
     assert answer["context"] == {"roles": "admin user", "exp": good["exp"]}
 
 
@@ -230,10 +231,29 @@ def test_lambda_tells_its_own_trouble_without_what_it_was(client: Client) -> Non
     assert str(failed.value) == "The authorizer failed; its log says why"
 
 
-def test_chalice_local_names_the_errors_as_api_gateway_does(client: Client, environment: Callable[..., None]) -> None:
-    assert get(client, "nonsense").headers["x-amzn-ErrorType"] == "UnauthorizedException"
-    environment(AUTHORIZER_SECRET="short")
-    assert get(client, token("user")).headers["x-amzn-ErrorType"] == "AuthorizerConfigurationException"
+@pytest.mark.parametrize(
+    ("authorization", "secret", "error_type", "challenge"),
+    [
+        ("nonsense", SECRET, "UnauthorizedException", 'Bearer error="invalid_token"'),
+        (token("user"), "short", "AuthorizerConfigurationException", None),
+    ],
+    ids=["unauthorized", "failure"],
+)
+def test_a_refusal_under_chalice_local_has_the_headers_that_api_gateway_would_give_it(
+    client: Client,
+    environment: Callable[..., None],
+    authorization: str,
+    secret: str,
+    error_type: str,
+    challenge: str | None,
+) -> None:
+    environment(AUTHORIZER_SECRET=secret)
+    answer = get(client, authorization)
+    assert answer.headers["x-amzn-ErrorType"] == error_type
+    assert answer.headers.get("WWW-Authenticate") == challenge
+    assert "Access-Control-Allow-Origin" not in answer.headers
+    environment(CORS_ALLOWED_ORIGIN="https://app.example.com")
+    assert get(client, authorization).headers["Access-Control-Allow-Origin"] == "https://app.example.com"
 
 
 def test_it_recovers_when_the_trouble_ends(client: Client, environment: Callable[..., None]) -> None:

@@ -26,6 +26,10 @@ OLD_SECRET = "the-secret-before-it-" + "y" * 40
 SECRET_ID = "the-secrets-name"
 
 
+#: A version whose value is no text.
+BINARY = "(binary)"
+
+
 class SecretsManager:
     """One secret: its versions' texts, and which version has which label. `refuse` maps a label to an error."""
 
@@ -59,7 +63,11 @@ class SecretsManager:
             version = self.labels.get(label, "none")
             if given.get("VersionId", version) != version or version not in self.texts:
                 return 400, {"__type": "ResourceNotFoundException"}
-            return 200, {"VersionId": version, "SecretString": self.texts[version]}
+            text = self.texts[version]
+            return 200, {
+                "VersionId": version,
+                **({"SecretString": text} if text is not BINARY else {"SecretBinary": ""}),
+            }
         if action == "PutSecretValue":
             self.texts[given["ClientRequestToken"]] = given["SecretString"]
             self.labels |= dict.fromkeys(given["VersionStages"], given["ClientRequestToken"])
@@ -194,7 +202,7 @@ def test_a_secrets_manager_that_is_not_there_is_a_sentence_with_the_mend(environ
     assert told.endswith("give AWS credentials and a Region.")
 
 
-@pytest.mark.parametrize("text", ["", "not json", "[]", "null", "{}", '{"my_secret_key": 7}', "[" * 100_000])
+@pytest.mark.parametrize("text", [BINARY, "", "not json", "[]", "null", "{}", '{"my_secret_key": 7}', "[" * 100_000])
 def test_a_secret_of_another_form_is_named_with_the_form_that_it_should_have(
     manager: SecretsManager, text: str
 ) -> None:
@@ -284,6 +292,15 @@ def test_a_version_that_was_made_already_is_not_made_again(
     step("createSecret", version)
     assert manager.texts[version] == made
     assert notes(capsys)[-1] == f"Rotation, createSecret, version {version}: made already"
+
+
+def test_a_version_that_another_rotation_left_pending_is_not_taken_for_ours(
+    manager: SecretsManager, version: str
+) -> None:
+    manager.put("another", OLD_SECRET, "AWSPENDING")
+    step("createSecret", version)
+    assert manager.labels["AWSPENDING"] == version
+    assert manager.key(version) not in {SECRET, OLD_SECRET}
 
 
 @pytest.mark.parametrize("name", ["createSecret", "setSecret", "testSecret", "finishSecret"])

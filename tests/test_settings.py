@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
-from chalicelib.settings import SettingsError, from_environment
+from chalicelib.settings import SettingsError, allowed_origin, from_environment
 from chalicelib.tokens import Requirements
 from tests.conftest import SECRET
 
@@ -136,6 +138,11 @@ def test_one_origin_may_be_allowed_or_all(origin: str) -> None:
 
 def test_no_origin_is_allowed_unless_the_setting_names_one() -> None:
     assert from_environment({}).allowed_origin is None
+
+
+def test_a_wrong_origin_is_no_origin(environment: Callable[..., None]) -> None:
+    environment(CORS_ALLOWED_ORIGIN="null")
+    assert allowed_origin() is None
 
 
 PROVIDER = {
