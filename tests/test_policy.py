@@ -272,3 +272,18 @@ def test_resources_are_lists() -> None:
 def test_what_is_no_method_arn_is_an_error_and_no_policy(arn: str) -> None:
     with pytest.raises(ValueError, match="method ARN"):
         parse_method_arn(arn)
+
+
+@pytest.mark.parametrize(
+    ("permitted", "closed", "patterns"),
+    [
+        ([("GET", "/a"), ("GET", "/b")], [], ["GET/*"]),
+        ([("GET", "/a/b"), ("GET", "/a/c")], [], ["GET/a/*"]),
+        ([("GET", "/a/b"), ("POST", "/a/b")], [("GET", "/c"), ("POST", "/c")], ["*/a/b"]),
+    ],
+)
+def test_routes_side_by_side_are_said_in_one_pattern_that_is_no_wider_than_it_needs_to_be(
+    permitted: list[Route], closed: list[Route], patterns: list[str]
+) -> None:
+    allow = policy_document(STAGE, frozenset(permitted), [*permitted, *closed])["Statement"][0]
+    assert allow["Resource"] == [f"{STAGE}/{pattern}" for pattern in patterns]
