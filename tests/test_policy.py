@@ -287,3 +287,10 @@ def test_routes_side_by_side_are_said_in_one_pattern_that_is_no_wider_than_it_ne
 ) -> None:
     allow = policy_document(STAGE, frozenset(permitted), [*permitted, *closed])["Statement"][0]
     assert allow["Resource"] == [f"{STAGE}/{pattern}" for pattern in patterns]
+
+
+def test_a_method_arn_is_read_with_its_path_as_it_was_asked_for() -> None:
+    assert parse_method_arn(f"{STAGE}/GET/X/b/") == (STAGE, "GET", "/X/b/")
+    # `chalice local` writes two slashes in front of the root, and nobody knows of what else.
+    assert parse_method_arn(f"{STAGE}/GET//X/b/") == (STAGE, "GET", "/X/b/")
+    assert parse_method_arn(f"{STAGE}/GET//") == (STAGE, "GET", "/")
