@@ -280,6 +280,8 @@ def test_what_is_no_method_arn_is_an_error_and_no_policy(arn: str) -> None:
         ([("GET", "/a"), ("GET", "/b")], [], ["GET/*"]),
         ([("GET", "/a/b"), ("GET", "/a/c")], [], ["GET/a/*"]),
         ([("GET", "/a/b"), ("POST", "/a/b")], [("GET", "/c"), ("POST", "/c")], ["*/a/b"]),
+        ([("GET", "/"), ("PUT", "/")], [("POST", "/{x}")], ["*/", "*//"]),
+        ([("GET", "/"), ("PUT", "/"), ("POST", "/x")], [("POST", "/")], ["GET/", "POST/x", "PUT/", "GET//", "PUT//"]),
     ],
 )
 def test_routes_side_by_side_are_said_in_one_pattern_that_is_no_wider_than_it_needs_to_be(
@@ -294,3 +296,9 @@ def test_a_method_arn_is_read_with_its_path_as_it_was_asked_for() -> None:
     # `chalice local` writes two slashes in front of the root, and nobody knows of what else.
     assert parse_method_arn(f"{STAGE}/GET//X/b/") == (STAGE, "GET", "/X/b/")
     assert parse_method_arn(f"{STAGE}/GET//") == (STAGE, "GET", "/")
+
+
+def test_every_statement_is_of_the_one_action_that_api_gateway_asks_for() -> None:
+    statements = policy_document(STAGE, frozenset(RULES), RULES)["Statement"]
+    assert [statement["Action"] for statement in statements] == ["execute-api:Invoke"] * len(statements)
+    assert statements
