@@ -4,10 +4,13 @@ PORT ?= 8000
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+TOOLS := $(VENV)/.tools
+# What a lock says and no other file of that version: pip checks each against its hash.
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 # Deployments mostly wait, so more workers than cores; a file's tests stay together, with their deployment.
 PARALLEL := --numprocesses 4 --dist loadfile
 
-.PHONY: help demo local load test test-unit test-browser check format lock clean
+.PHONY: help demo local load test test-unit test-browser check format lock fuzz mutants audit clean
 
 help:
 	@echo "make demo [ONCE=1]      deploy on an embedded AWS, try it, keep serving (ONCE=1: end there)"
@@ -18,7 +21,10 @@ help:
 	@echo "make test-browser       try the API from a page in headless Chromium; installs it (Debian) where it is not"
 	@echo "make check              lint, types and format"
 	@echo "make format             mend what the linter and the formatter can"
-	@echo "make lock               resolve requirements-dev.in into requirements-dev.txt"
+	@echo "make lock               resolve each requirements*.in into its .txt, with hashes"
+	@echo "make fuzz [SECONDS=60]  fuzz each parser of foreign input, for so long in all"
+	@echo "make mutants            change the product a thousand times; fail where no test notices; ten minutes or so"
+	@echo "make audit              ask for known vulnerabilities of what the locks name"
 	@echo "make clean              remove the virtual environment and what tools have left"
 
 $(READY): requirements.txt requirements-dev.txt
@@ -27,7 +33,12 @@ $(READY): requirements.txt requirements-dev.txt
 	@echo "Setting up $(VENV); the first time takes about a minute ..."
 	@$(PYTHON) -m venv $(VENV) \
 		|| { echo "This Python cannot make virtual environments (on Debian: apt install python3-venv)."; exit 1; }
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@$(PIP) -r requirements-dev.txt
+	@touch $@
+
+$(TOOLS): $(READY) requirements-prove.txt
+	@echo "Adding the tools of requirements-prove.txt to $(VENV) ..."
+	@$(PIP) -r requirements-prove.txt
 	@touch $@
 
 demo: $(READY)
@@ -58,15 +69,37 @@ check: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/bandit --configfile pyproject.toml --quiet --recursive app.py manage.py chalicelib operations
 
 format: $(READY)
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-lock: $(READY)
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check uv
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url \
-		--custom-compile-command "make lock" requirements-dev.in -o requirements-dev.txt
+# Each lock keeps to the versions of those before it.
+LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emit-index-url --generate-hashes \
+	--custom-compile-command "make lock"
+
+lock: $(TOOLS)
+	$(LOCK) requirements.in -o requirements.txt
+	$(LOCK) requirements-jwks.in -o requirements-jwks.txt
+	$(LOCK) -c requirements.txt -c requirements-jwks.txt requirements-dev.in -o requirements-dev.txt
+	$(LOCK) requirements-prove.in -o requirements-prove.txt
+
+# Where atheris has no wheel it says so, in capitals.
+fuzz: $(TOOLS)
+	@$(BIN)/python -m tests.fuzz $(or $(SECONDS),60)
+
+mutants: $(TOOLS)
+	@$(BIN)/python -m tests.mutants
+
+audit: $(TOOLS)
+	@for lock in requirements.txt requirements-jwks.txt requirements-dev.txt; do \
+		echo "$$lock:"; \
+		$(BIN)/pip-audit --strict --progress-spinner off --disable-pip --require-hashes -r $$lock || { \
+			echo "Vulnerable, or not audited: the lines above say which. The audit needs PyPI's JSON API, which most"; \
+			echo "mirrors do not serve; where it cannot be reached nothing was found because nothing was asked."; \
+			exit 1; }; \
+	done
 
 clean:
 	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build

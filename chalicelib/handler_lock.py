@@ -16,11 +16,11 @@ from chalicelib import decisions, rules
 from chalicelib.caller import Caller, from_context
 from chalicelib.reason import Reason
 
-# RFC 6750 section 3.1; where there was no credential at all it wants no error code.
+# RFC 6750 section 3: never without a parameter, and without an error code where there was no credential at all.
 _CHALLENGES = {
     Reason.NO_PERMISSION: 'Bearer error="insufficient_scope"',
     Reason.EXPIRED: 'Bearer error="invalid_token"',
-    Reason.NO_CALLER: "Bearer",
+    Reason.NO_CALLER: 'Bearer realm="api"',
 }
 
 

@@ -65,7 +65,7 @@ def _test(client: Any, secret_id: str, version: str, settings: Settings) -> str:
     """Sign a token with the new version and verify it as the authorizer will."""
     answer = client.get_secret_value(SecretId=secret_id, VersionId=version, VersionStage="AWSPENDING")
     text, algorithm, now = secret.field_of(answer, settings), settings.requirements.algorithms[0], time.time()
+    keys = secret.hmac_keys(text, version, [algorithm], f"Version {version}")  # is it strong enough?
     token = jwt.encode({"sub": "rotation", "exp": now + 60}, text, algorithm, headers={"kid": version})
-    keys = secret.hmac_keys(text, version, [algorithm], f"Version {version}")
     tokens.verify(token, keys, tokens.Requirements((algorithm,)), now)
     return "a token signed with it stands"

@@ -87,6 +87,8 @@ def verify(authorization: str, keys: Sequence[Key], requirements: Requirements, 
         # RFC 7515 section 4.1.11: we understand no extension, so a token that insists on one is refused.
         # `jku`, `jwk`, `x5u` and `x5c` are ignored: keys come from `keys` alone.
         raise InvalidToken(Reason.CRITICAL_HEADER)
+    if str(unverified_header.get("cty")).upper() == "JWT":
+        raise InvalidToken(Reason.MALFORMED)  # RFC 7519 section 7.2, step 8: a token in a token; claims are no token
     if unverified_header.get("b64") is False:
         raise InvalidToken(Reason.MALFORMED)  # RFC 7797 section 6: only together with `crit`
     algorithm = unverified_header.get("alg")

@@ -18,6 +18,7 @@ from chalice.test import Client
 
 from app import app
 from chalicelib import gateway_lock, settings
+from tests import security_page
 from tests.project import copy_project
 
 SECRET = "the-secret-of-the-tests-" + "x" * 40
@@ -28,6 +29,10 @@ NO_AWS = {
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
     "AWS_EC2_METADATA_DISABLED": "true",
 }
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(security_page.Held())
 
 
 def claims(**changes: Any) -> dict[str, Any]:

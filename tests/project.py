@@ -12,6 +12,6 @@ def copy_project(to: Path) -> Path:
     unshipped = shutil.ignore_patterns("__pycache__", "local-secret", "deployed", "deployments")
     for name in ("chalicelib", "operations", ".chalice"):
         shutil.copytree(PROJECT / name, to / name, ignore=unshipped)
-    for name in ("app.py", "manage.py", "requirements.txt"):
+    for name in ("app.py", "manage.py", "requirements.txt", "requirements-jwks.txt"):
         shutil.copy(PROJECT / name, to)
     return to

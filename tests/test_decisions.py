@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Callable
 
 import pytest
@@ -79,4 +81,23 @@ def test_a_note_is_no_metric(metrics: Metrics) -> None:
 
 def test_outside_lambda_a_line_stays_short(capsys: pytest.CaptureFixture[str]) -> None:
     decisions.record("gateway", "allow", since=decisions.started())
-    assert "_aws" not in capsys.readouterr().out
+    written = capsys.readouterr().out
+    assert "_aws" not in written
+    assert not re.search("[:,] ", written)
+
+
+def test_a_duration_is_milliseconds_to_the_microsecond(capsys: pytest.CaptureFixture[str]) -> None:
+    for _ in range(5):
+        decisions.record("gateway", "allow", since=decisions.started() - 1000)
+    for line in capsys.readouterr().out.splitlines():
+        written = re.search(r'"duration_ms":([^,}]+)', line)
+        assert written is not None
+        assert 1_000_000 <= float(written[1]) < 1_001_000
+        assert re.fullmatch(r"\d+\.\d{1,3}", written[1])
+
+
+def test_a_refresh_is_an_event_of_the_keys_and_says_how_long_it_took(capsys: pytest.CaptureFixture[str]) -> None:
+    decisions.record_refresh(decisions.started() - 1000)
+    line = json.loads(capsys.readouterr().out)
+    assert line["event"] == "keys"
+    assert 1_000_000 <= line["refresh_ms"] < 1_001_000

@@ -43,12 +43,14 @@ class Provider:
     def __init__(self) -> None:
         self.answer: tuple[int, bytes] = (200, b"{}")
         self.fetches = 0
+        self.waits = 0.0  # seconds, before it answers
         provider = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 provider.fetches += 1
                 status, body = provider.answer
+                time.sleep(provider.waits)
                 self.send_response(status)
                 if status == 302:
                     self.send_header("Location", "/elsewhere")
@@ -223,6 +225,20 @@ def test_a_provider_that_answers_nonsense_is_a_500_and_the_log_names_the_setting
     assert (fetch["refresh_failures"], fetch["detail"]) == (1, line["detail"])
     assert line["reason"] == "keys_unavailable"
     assert "JWT_JWKS_URL" in line["detail"]
+
+
+def test_a_failed_fetch_says_what_kind_of_failure_it_was(client: Client, provider: Provider, capsys: Any) -> None:
+    provider.answer = (500, b"")
+    assert get(client, signed()) == 500
+    assert json.loads(capsys.readouterr().out.splitlines()[-1])["detail"] == (
+        "JWT_JWKS_URL cannot be fetched (PyJWKClientConnectionError): check it."
+    )
+
+
+def test_a_provider_that_does_not_answer_within_two_seconds_is_a_500(client: Client, provider: Provider) -> None:
+    provider.publish(jwk(RSA, "RS256"))
+    provider.waits = 2.5
+    assert get(client, signed()) == 500
 
 
 def test_a_failed_fetch_does_not_put_the_url_into_the_log(

@@ -9,11 +9,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from chalice.app import Chalice
+from chalice.app import BadRequestError, Chalice, Request
 from chalice.test import Client, HTTPResponse
 
 from app import app, jwt_authorizer
 from chalicelib import gateway_lock, handler_lock
+from chalicelib.body import json_body
+from chalicelib.caller import from_context
 from chalicelib.reason import Reason
 from chalicelib.rules import PUBLIC, READERS, RULES, Route
 from tests.conftest import PATH, SECRET, claims, sign, token
@@ -176,6 +178,7 @@ def test_the_answer_carries_scalars_and_only_roles_that_the_table_knows(client: 
     good = claims(roles=["user", "x" * 3000, "admin", "user"])
     answer = authorize(client, sign(good))
     assert answer["principalId"] == "alice"
+    assert {statement["Action"] for statement in answer["policyDocument"]["Statement"]} == {"execute-api:Invoke"}
     assert answer["context"] == {"roles": "admin user", "exp": good["exp"]}
 
 
@@ -218,7 +221,39 @@ def test_an_event_that_api_gateway_never_sends_is_a_500_and_no_policy(client: Cl
         authorize(client, token("admin"), "arn:aws:execute-api:*:*:*/*/GET/x")
     (line,) = log()
     assert line["reason"] == Reason.UNEXPECTED
-    assert "parse_method_arn" in line["detail"]
+    assert line["lock"] == "gateway"
+    assert re.fullmatch(r"ValueError in \w*parse_method_arn\w*, line \d+", line["detail"])
+
+
+def test_lambda_tells_its_own_trouble_without_what_it_was(client: Client) -> None:
+    with pytest.raises(gateway_lock.AuthorizerFailure) as failed:
+        authorize(client, token("admin"), "nonsense")
+    assert str(failed.value) == "The authorizer failed; its log says why"
+
+
+@pytest.mark.parametrize(
+    ("authorization", "secret", "error_type", "challenge"),
+    [
+        ("nonsense", SECRET, "UnauthorizedException", 'Bearer error="invalid_token"'),
+        (token("user"), "short", "AuthorizerConfigurationException", None),
+    ],
+    ids=["unauthorized", "failure"],
+)
+def test_a_refusal_under_chalice_local_has_the_headers_that_api_gateway_would_give_it(
+    client: Client,
+    environment: Callable[..., None],
+    authorization: str,
+    secret: str,
+    error_type: str,
+    challenge: str | None,
+) -> None:
+    environment(AUTHORIZER_SECRET=secret)
+    answer = get(client, authorization)
+    assert answer.headers["x-amzn-ErrorType"] == error_type
+    assert answer.headers.get("WWW-Authenticate") == challenge
+    assert "Access-Control-Allow-Origin" not in answer.headers
+    environment(CORS_ALLOWED_ORIGIN="https://app.example.com")
+    assert get(client, authorization).headers["Access-Control-Allow-Origin"] == "https://app.example.com"
 
 
 def test_it_recovers_when_the_trouble_ends(client: Client, environment: Callable[..., None]) -> None:
@@ -259,6 +294,7 @@ def test_what_api_gateway_hands_over_lets_the_caller_in() -> None:
         handed_over(exp="4_102_444_800"),
         handed_over(exp="4102444800.5"),
         handed_over(exp="\u0664\u0661\u0660\u0662\u0664\u0664\u0664\u0668\u0660\u0660"),
+        handed_over(exp="9" * 13),
         handed_over(exp="9" * 5000),
         handed_over(exp=True),
         handed_over(exp=4102444800.5),
@@ -267,14 +303,51 @@ def test_what_api_gateway_hands_over_lets_the_caller_in() -> None:
 def test_a_caller_that_does_not_fit_is_a_401_at_the_view(log: Log, authorizer: Any) -> None:
     answer = app(event(authorizer), None)
     assert (answer["statusCode"], answer["body"]) == (401, '{"message":"Unauthorized"}')
-    assert answer["headers"]["WWW-Authenticate"] == "Bearer"
+    assert answer["headers"]["WWW-Authenticate"] == 'Bearer realm="api"'
     line = log()[-1]
     assert (line["lock"], line["outcome"], line["reason"]) == ("handler", "unauthorized", Reason.NO_CALLER)
     assert (line["method"], line["route"], line["request_id"]) == ("GET", PATH, "request-1")
 
 
-def test_an_event_without_a_route_is_refused() -> None:
+@pytest.mark.parametrize(
+    ("authorizer", "told"),
+    [
+        (None, "no authorizer context"),
+        (handed_over(roles=None), "principalId or roles do not fit"),
+        (handed_over(exp="soon"), "exp does not fit"),
+    ],
+)
+def test_a_caller_that_does_not_fit_is_an_error_that_says_what_does_not(authorizer: Any, told: str) -> None:
+    with pytest.raises(ValueError, match=f"^{told}$"):
+        from_context(authorizer)
+
+
+def test_the_last_second_that_a_token_can_name_travels() -> None:
+    assert from_context(handed_over(exp="253402300799")).expires_at == 253402300799
+
+
+def test_a_view_answers_until_the_second_of_the_expiry_and_not_in_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    expires = event(handed_over(exp="2000000000"))
+    monkeypatch.setattr(time, "time", lambda: 1_999_999_999.9)
+    assert app(expires, None)["statusCode"] == 200
+    monkeypatch.setattr(time, "time", lambda: 2_000_000_000.0)
+    assert app(expires, None)["statusCode"] == 401
+
+
+def test_a_request_that_no_view_is_for_is_handed_on_as_it_is() -> None:
+    request = Request(event(None, path="/nowhere"))
+    assert handler_lock.guard(app.routes, request, lambda handed: handed) is request
+    public = {("GET", PATH): PUBLIC}
+    request = Request(event(None))
+    assert handler_lock.guard(app.routes, request, lambda handed: handed, public) is request
+    request = Request(event(handed_over()))
+    assert handler_lock.guard(app.routes, request, lambda handed: handed) is request
+
+
+def test_an_event_without_a_route_is_refused(log: Log) -> None:
     assert app({}, None)["statusCode"] == 401
+    (line,) = log()
+    assert (line["lock"], line["reason"]) == ("handler", Reason.NO_CALLER)
     assert app({"requestContext": {}}, None)["statusCode"] == 401
 
 
@@ -329,7 +402,7 @@ def test_a_method_without_a_view_is_a_405(client: Client) -> None:
 
 
 def test_a_view_of_a_public_route_has_no_caller() -> None:
-    with pytest.raises(LookupError):
+    with pytest.raises(LookupError, match=r"^this request has no caller: .* public$"):
         handler_lock.caller_of(None)
 
 
@@ -358,6 +431,8 @@ def test_a_view_may_still_make_a_plain_dict_of_its_request() -> None:
         (b"not json", 400),
         (b'{"key":', 400),
         (b"\xff\xfe", 400),
+        ('{"key":1}'.encode("utf-16"), 400),
+        (b'"' + b"x" * (1024 * 1024 - 1) + b'"', 413),
         (b'{"key":NaN}', 400),
         (b'{"key":1e999}', 400),
         (b'{"key":' + b"9" * 5000 + b"}", 400),
@@ -369,6 +444,16 @@ def test_a_bad_body_is_told_what_is_wrong_with_it(client: Client, body: bytes, s
     answer = post(client, token("admin"), body)
     assert answer.status_code == status
     assert answer.json_body["Message"].startswith("The body is ")
+
+
+def test_a_body_of_exactly_a_megabyte_is_read(client: Client) -> None:
+    largest = b'"' + b"x" * (1024 * 1024 - 2) + b'"'
+    assert post(client, token("admin"), largest).status_code == 200
+
+
+def test_where_there_is_no_request_there_is_no_body() -> None:
+    with pytest.raises(BadRequestError, match="The body is empty"):
+        json_body(None)
 
 
 def test_a_body_of_deep_nesting_does_no_harm(client: Client) -> None:
@@ -432,6 +517,11 @@ def test_a_refused_token_leaves_no_trace_of_itself(
         out = capsys.readouterr()
         for part in (*bad.split("."), *leak.values(), SECRET):
             assert part not in out.out + out.err
+
+
+def test_a_kid_of_64_characters_is_still_logged(client: Client, log: Log) -> None:
+    get(client, sign(claims(), SECRET[::-1], kid="k" * 64))
+    assert log()[0]["kid"] == "k" * 64
 
 
 @pytest.mark.parametrize("kid", ['x"}\n{"outcome": "allow"', "a\u2028b", "k" * 65])

@@ -272,3 +272,33 @@ def test_resources_are_lists() -> None:
 def test_what_is_no_method_arn_is_an_error_and_no_policy(arn: str) -> None:
     with pytest.raises(ValueError, match="method ARN"):
         parse_method_arn(arn)
+
+
+@pytest.mark.parametrize(
+    ("permitted", "closed", "patterns"),
+    [
+        ([("GET", "/a"), ("GET", "/b")], [], ["GET/*"]),
+        ([("GET", "/a/b"), ("GET", "/a/c")], [], ["GET/a/*"]),
+        ([("GET", "/a/b"), ("POST", "/a/b")], [("GET", "/c"), ("POST", "/c")], ["*/a/b"]),
+        ([("GET", "/"), ("PUT", "/")], [("POST", "/{x}")], ["*/", "*//"]),
+        ([("GET", "/"), ("PUT", "/"), ("POST", "/x")], [("POST", "/")], ["GET/", "POST/x", "PUT/", "GET//", "PUT//"]),
+    ],
+)
+def test_routes_side_by_side_are_said_in_one_pattern_that_is_no_wider_than_it_needs_to_be(
+    permitted: list[Route], closed: list[Route], patterns: list[str]
+) -> None:
+    allow = policy_document(STAGE, frozenset(permitted), [*permitted, *closed])["Statement"][0]
+    assert allow["Resource"] == [f"{STAGE}/{pattern}" for pattern in patterns]
+
+
+def test_a_method_arn_is_read_with_its_path_as_it_was_asked_for() -> None:
+    assert parse_method_arn(f"{STAGE}/GET/X/b/") == (STAGE, "GET", "/X/b/")
+    # `chalice local` writes two slashes in front of the root, and nobody knows of what else.
+    assert parse_method_arn(f"{STAGE}/GET//X/b/") == (STAGE, "GET", "/X/b/")
+    assert parse_method_arn(f"{STAGE}/GET//") == (STAGE, "GET", "/")
+
+
+def test_every_statement_is_of_the_one_action_that_api_gateway_asks_for() -> None:
+    statements = policy_document(STAGE, frozenset(RULES), RULES)["Statement"]
+    assert [statement["Action"] for statement in statements] == ["execute-api:Invoke"] * len(statements)
+    assert statements

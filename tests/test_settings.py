@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
-from chalicelib.settings import SettingsError, from_environment
+from chalicelib.settings import SettingsError, allowed_origin, from_environment
 from chalicelib.tokens import Requirements
 from tests.conftest import SECRET
 
@@ -17,6 +19,27 @@ def test_nothing_set_means_hs256_with_the_tutorials_secret_in_secrets_manager() 
         "my_secret_key",
         None,
     )
+    assert (settings.accept_previous_key, settings.key_ttl, settings.key_max_stale) == (True, 300, 3600)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("JWT_LEEWAY_SECONDS", "0"),
+        ("JWT_LEEWAY_SECONDS", "0000000120"),
+        ("JWT_MAX_LIFETIME_SECONDS", "1"),
+        ("JWT_MAX_LIFETIME_SECONDS", "1000000000"),
+        ("JWT_KEY_TTL_SECONDS", "1"),
+        ("JWT_KEY_TTL_SECONDS", "3600"),
+        ("JWT_KEY_MAX_STALE_SECONDS", "86400"),
+        ("JWT_ROLES_FORMAT", "list"),
+        ("JWT_PREVIOUS_KEY", "accept"),
+        ("JWT_ALGORITHMS", "HS256"),
+        ("JWT_ALGORITHMS", "HS512,HS384 HS256"),
+    ],
+)
+def test_the_bounds_and_the_defaults_may_be_written_out(name: str, value: str) -> None:
+    assert from_environment({name: value})
 
 
 def test_every_setting_is_read() -> None:
@@ -62,6 +85,8 @@ def test_an_empty_variable_counts_as_unset() -> None:
         ("JWT_LEEWAY_SECONDS", "ten"),
         ("JWT_LEEWAY_SECONDS", " 1"),
         ("JWT_LEEWAY_SECONDS", "9" * 5000),
+        ("JWT_LEEWAY_SECONDS", "00000000001"),
+        ("JWT_MAX_LIFETIME_SECONDS", "1000000001"),
         ("JWT_MAX_LIFETIME_SECONDS", "0"),
         ("JWT_MAX_LIFETIME_SECONDS", "1h"),
         ("JWT_ROLES_FORMAT", "text"),
@@ -87,6 +112,24 @@ def test_a_wrong_setting_is_named_in_one_sentence(name: str, value: str) -> None
 
 
 @pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        ({"JWT_ALGORITHMS": "none"}, "HS256, HS384, HS512 without JWT_JWKS_URL; mend none."),
+        ({"JWT_ALGORITHMS": ","}, "without JWT_JWKS_URL; mend the empty list."),
+        ({"JWT_ALGORITHMS": "x" * 50}, f"without JWT_JWKS_URL; mend {'x' * 40}."),
+        ({"JWT_ROLES_FORMAT": "t" * 30}, f"JWT_ROLES_FORMAT is '{'t' * 20}': choose list or space-separated."),
+        ({"JWT_KEY_TTL_SECONDS": "9" * 30}, f"is '{'9' * 20}': write a whole number of seconds from 1 to 3600."),
+    ],
+)
+def test_a_wrong_setting_is_told_with_what_may_stand_there_and_a_long_value_is_cut(
+    variables: dict[str, str], told: str
+) -> None:
+    with pytest.raises(SettingsError) as wrong:
+        from_environment(variables)
+    assert str(wrong.value).endswith(told)
+
+
+@pytest.mark.parametrize(
     "origin", ["*", "https://app.example.com", "http://127.0.0.1:9000", "http://[::1]:9000", "capacitor://localhost"]
 )
 def test_one_origin_may_be_allowed_or_all(origin: str) -> None:
@@ -95,6 +138,11 @@ def test_one_origin_may_be_allowed_or_all(origin: str) -> None:
 
 def test_no_origin_is_allowed_unless_the_setting_names_one() -> None:
     assert from_environment({}).allowed_origin is None
+
+
+def test_a_wrong_origin_is_no_origin(environment: Callable[..., None]) -> None:
+    environment(CORS_ALLOWED_ORIGIN="null")
+    assert allowed_origin() is None
 
 
 PROVIDER = {
@@ -136,6 +184,11 @@ def test_an_identity_provider_that_is_set_up_unsafely_is_refused(spoil: dict[str
     with pytest.raises(SettingsError, match=named) as wrong:
         from_environment({**PROVIDER, **spoil})
     assert SECRET not in str(wrong.value)
+
+
+def test_with_an_identity_provider_an_algorithm_for_secrets_is_told_to_be_for_secrets() -> None:
+    with pytest.raises(SettingsError, match="EdDSA with JWT_JWKS_URL; mend HS256"):
+        from_environment({**PROVIDER, "JWT_ALGORITHMS": "RS256 HS256"})
 
 
 def test_a_secret_in_the_configuration_of_a_lambda_function_is_refused_without_being_shown() -> None:

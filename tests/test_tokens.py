@@ -115,6 +115,18 @@ def test_roles_in_a_text_are_taken_only_where_the_setting_says_so() -> None:
     assert check(sign(claims()), roles_claim="scope", roles_in_text=True).roles == frozenset()
 
 
+def test_nothing_but_a_space_ends_a_role_in_a_text() -> None:
+    scoped = sign(claims(scope="user\tadmin,auditor\nwriter"))
+    assert check(scoped, roles_claim="scope", roles_in_text=True).roles == {"user\tadmin,auditor\nwriter"}
+
+
+def test_a_signature_may_end_in_any_letter() -> None:
+    made = [sign(claims(jti=str(number)), alg="HS384") for number in range(400)]
+    assert len({good[-1] for good in made}) > 60
+    for good in made:
+        assert check(good, algorithms=("HS384",))
+
+
 @pytest.mark.parametrize("scope", [None, 1, ["admin"], {"admin": True}])
 def test_where_a_text_is_expected_nothing_else_is_taken(scope: Any) -> None:
     forged = forge(HEADER, payload(scope=scope))
@@ -287,6 +299,12 @@ def test_deep_nesting_is_refused_or_harmless() -> None:
 def test_a_token_that_insists_on_an_extension_is_refused(crit: Any) -> None:
     header = json.dumps({"alg": "HS256", "crit": crit, "b64": True, "exp": 1}).encode()
     assert refusal(forge(header, payload())) == Reason.CRITICAL_HEADER
+
+
+@pytest.mark.parametrize("content_type", ["JWT", "jwt"])
+def test_a_token_in_a_token_is_refused_though_it_is_signed(content_type: str) -> None:
+    assert refusal(sign(claims(), cty=content_type)) == Reason.MALFORMED
+    assert check(sign(claims(), cty="JSON"))
 
 
 # Algorithm, key and signature.
@@ -474,6 +492,6 @@ def test_neither_the_key_nor_its_repr_shows_the_secret() -> None:
 @pytest.mark.parametrize(("algorithm", "octets"), [("HS256", 31), ("HS384", 47), ("HS512", 63)])
 def test_no_key_can_be_made_that_is_too_short_for_its_algorithm(algorithm: str, octets: int) -> None:
     jwk = {"kty": "oct", "alg": algorithm}
-    with pytest.raises(jwt.InvalidKeyError):
+    with pytest.raises(jwt.InvalidKeyError, match="bytes"):
         Key(None, jwt.PyJWK({**jwk, "k": base64.urlsafe_b64encode(b"x" * octets).decode()}))
     assert Key(None, jwt.PyJWK({**jwk, "k": base64.urlsafe_b64encode(b"x" * (octets + 1)).decode()}))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import email
 import json
 import re
 import subprocess
 import sys
 import time
+import zipfile
+from email.message import Message
+from importlib.metadata import PackageMetadata, metadata, version
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +18,7 @@ import jwt
 import pytest
 
 from tests.e2e.conftest import Deployed
-from tests.project import PROJECT
+from tests.project import PROJECT, copy_project
 
 STACK = "api-guard-dev"
 
@@ -79,6 +83,34 @@ def test_each_policy_is_for_one_function_of_one_stage(stage: str) -> None:
         assert f'log-group:/aws/lambda/{log}"' in text
         assert ("secretsmanager" in text) == (function != "api_handler")
         assert not re.search(r'"(Resource|Action)": "?\[?\s*"\*"', text)
+
+
+def test_the_readme_lists_what_goes_to_lambda_with_versions_and_licences(template: Path) -> None:
+    with zipfile.ZipFile(template.with_name("deployment.zip")) as archive:
+        packed = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
+        listed = [described(email.message_from_bytes(archive.read(name))) for name in packed]
+        chalice = archive.read("chalice/app.py").decode()
+    assert f"__version__: str = '{version('chalice')}'" in chalice  # Chalice packs its runtime without its metadata
+    listed.append(("chalice", version("chalice"), "Apache-2.0"))
+    for name, locked in re.findall(r"^(\S+)==(\S+)", (PROJECT / "requirements-jwks.txt").read_text(), re.MULTILINE):
+        assert version(name) == locked
+        listed.append(described(metadata(name)))
+    table = (PROJECT / "README.md").read_text().split("## What goes to Lambda\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| ([\w-]+) \| ([\d.]+) \| ([^|]+) \|", table, re.MULTILINE)
+    assert sorted(rows) == sorted(listed)
+
+
+def described(package: Message | PackageMetadata) -> tuple[str, str, str]:
+    return package["Name"], package["Version"], package["License-Expression"]
+
+
+def test_chalice_packs_no_file_that_the_lock_does_not_name(dev: Deployed, tmp_path: Path) -> None:
+    project = copy_project(tmp_path / "project")
+    locked = (project / "requirements.txt").read_text()
+    (project / "requirements.txt").write_text(re.sub(r"sha256:\w{4}", "sha256:0000", locked))
+    spoiled = Deployed(dev.aws, project, "dev", dev.secret_id)
+    with pytest.raises(AssertionError, match="DO NOT MATCH THE HASHES"):
+        spoiled.chalice("package", "--stage", "dev", str(tmp_path / "out"))
 
 
 def test_no_stage_holds_a_secret() -> None:
