@@ -7,13 +7,14 @@ READY := $(VENV)/.ready
 # Deployments mostly wait, so more workers than cores; a file's tests stay together, with their deployment.
 PARALLEL := --numprocesses 4 --dist loadfile
 
-.PHONY: help demo local test test-unit check format lock clean
+.PHONY: help demo local test test-unit bench check format lock clean
 
 help:
 	@echo "make demo [ONCE=1]      deploy on an embedded AWS, try it, keep serving (ONCE=1: end there)"
 	@echo "make local [PORT=8000]  run the API on this machine, with tokens and curl lines to try"
 	@echo "make test               run every test"
 	@echo "make test-unit          run the tests that need no embedded AWS; seconds"
+	@echo "make bench [DOCS=1]     cold starts and decisions beside others; minutes (DOCS=1: into docs/performance.md)"
 	@echo "make check              lint, types and format"
 	@echo "make format             mend what the linter and the formatter can"
 	@echo "make lock               resolve requirements-dev.in into requirements-dev.txt"
@@ -40,6 +41,9 @@ test: $(READY) $(if $(CI),check)
 
 test-unit: $(READY)
 	@$(BIN)/python -m pytest $(PARALLEL) -m "not e2e"
+
+bench: $(READY)
+	@exec $(BIN)/python -m bench $(if $(DOCS),--docs)
 
 check: $(READY)
 	$(BIN)/ruff check .
