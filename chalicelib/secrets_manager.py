@@ -64,7 +64,7 @@ def _version(settings: Settings, label: str) -> list[Key]:
 @cache
 def client() -> Any:
     # Of a cold start most is this: making the client. botocore alone, for boto3 adds nothing to it but its own
-    # imports; and without the collector, which finds nothing to free in what is all kept.
+    # imports; and without the collector, which finds nothing to free in what is all kept, now or later.
     gc.disable()
     try:
         from botocore.config import Config
@@ -74,4 +74,5 @@ def client() -> Any:
         config = Config(connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 2})
         return Session().create_client("secretsmanager", config=config)
     finally:
+        gc.freeze()
         gc.enable()
