@@ -7,13 +7,14 @@ READY := $(VENV)/.ready
 # Deployments mostly wait, so more workers than cores; a file's tests stay together, with their deployment.
 PARALLEL := --numprocesses 4 --dist loadfile
 
-.PHONY: help demo local test test-unit bench check format lock clean
+.PHONY: help demo local test test-unit test-browser bench check format lock clean
 
 help:
 	@echo "make demo [ONCE=1]      deploy on an embedded AWS, try it, keep serving (ONCE=1: end there)"
 	@echo "make local [PORT=8000]  run the API on this machine, with tokens and curl lines to try"
 	@echo "make test               run every test"
 	@echo "make test-unit          run the tests that need no embedded AWS; seconds"
+	@echo "make test-browser       try the API from a page in headless Chromium; installs it (Debian) where it is not"
 	@echo "make bench [DOCS=1]     cold starts and decisions beside others; minutes (DOCS=1: into docs/performance.md)"
 	@echo "make check              lint, types and format"
 	@echo "make format             mend what the linter and the formatter can"
@@ -41,6 +42,14 @@ test: $(READY) $(if $(CI),check)
 
 test-unit: $(READY)
 	@$(BIN)/python -m pytest $(PARALLEL) -m "not e2e"
+
+ROOT := $(if $(filter-out 0,$(shell id -u)),sudo)
+test-browser: $(READY)
+	@{ command -v chromium && command -v chromedriver; } >/dev/null \
+		|| { echo "Installing Debian's chromium and chromium-driver ..."; \
+			$(ROOT) apt-get update -qq && $(ROOT) apt-get install -qq --no-install-recommends chromium chromium-driver; } \
+		|| { echo "Install Chromium and its driver (on Debian: apt install chromium chromium-driver), then again."; exit 1; }
+	@$(BIN)/python -m pytest tests/e2e/browser.py
 
 bench: $(READY)
 	@exec $(BIN)/python -m bench $(if $(DOCS),--docs)

@@ -42,6 +42,7 @@ def lock(request: Request, get_response: Callable[[Request], Response]) -> Respo
     response = handler_lock.guard(app.routes, request, get_response)
     if ORIGIN is not None:  # Chalice adds it to what a view answers, but not to what a middleware does
         response.headers["Access-Control-Allow-Origin"] = ORIGIN
+        response.headers["Access-Control-Expose-Headers"] = "WWW-Authenticate"
     return response
 
 

@@ -7,14 +7,16 @@ import os
 import re
 import socket
 import sys
+import time
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
 from chalicelib import keys, rules, settings
-from operations import deployment, matrix, minting, secret, stage
+from operations import access_page, deployment, matrix, minting, secret, smoke, stage
 from operations.fault import Fault
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
@@ -83,12 +85,72 @@ def token(subject: str, roles: tuple[str, ...], ttl: int, claims: dict[str, Any]
     click.echo(minting.mint(wanted, key, subject, roles, ttl, claims, kid))
 
 
+@cli.command(
+    epilog="Exit status: 0 the request is allowed, 1 it is refused, 2 it could not be told (a wrong word, no key).",
+    context_settings={"allow_extra_args": True},  # click would repeat them
+)
+@click.pass_context
+@click.argument("credential", metavar="TOKEN")
+@click.argument("method")
+@click.argument("path")
+@click.option("--stage", "stage_name", help="Judge with this stage's settings and secret; else with this machine's.")
+def why(ctx: click.Context, credential: str, method: str, path: str, stage_name: str | None) -> None:
+    """Say how a request is answered and why: each step of both locks, and the mend.
+
+    TOKEN is - to read it from standard input, so that it stays out of the shell's history; else the token, with
+    or without Bearer in front ("Bearer eyJ..." in quotes); "" for a request without one. PATH comes after the
+    stage: /protected-resource.
+
+    It is the token's bearer who looks, so issuer, audience and dates are shown. The token, its signature, the secret
+    and other claims' values are not.
+    """
+    from operations import walk, why  # rich, app.py: for this command alone
+
+    # What was typed is not repeated: in the wrong place it may be the token.
+    if ctx.args or method.upper() not in rules.METHODS:
+        raise Fault(
+            "Write TOKEN METHOD PATH: METHOD is one of"
+            f' {", ".join(rules.METHODS)}; "Bearer ..." goes into quotes, as one word.'
+        )
+    if not path.startswith("/"):
+        raise Fault("PATH must begin with a slash; it is what follows the stage in the URL: /protected-resource.")
+    given = standard_input() if credential == "-" else credential
+    explanation = why.explain(given.strip(), method.upper(), path.partition("?")[0], why.judge(stage_name), time.time())
+    walk.show(explanation)
+    sys.exit(0 if explanation.status == 200 else 1)
+
+
+def standard_input() -> str:
+    """Return a token from standard input; at a terminal it is asked for, and not shown."""
+    if sys.stdin.isatty():
+        return str(click.prompt("Token", hide_input=True, err=True))
+    text = sys.stdin.buffer.read(1_000_000).decode(errors="replace")
+    if not text.strip():
+        raise Fault("There is no token on standard input.")
+    return text
+
+
 @cli.command("rules")
 @click.option("--markdown", is_flag=True, help="Print a Markdown table.")
-def show_rules(*, markdown: bool) -> None:
+@click.option(
+    "--html",
+    "html_file",
+    is_flag=False,
+    flag_value="-",
+    metavar="[FILE]",
+    help="Write a page of HTML for an auditor to FILE, or print it.",
+)
+def show_rules(*, markdown: bool, html_file: str | None) -> None:
     """Print who may call what, and what is wrong with the table."""
-    click.echo((matrix.as_markdown if markdown else matrix.as_text)(matrix.cells()))
-    wrong = matrix.faults()
+    cells, wrong = matrix.cells(), matrix.faults()
+    if html_file is not None:
+        page = access_page.page(matrix.app_name(), cells, wrong, access_page.revision(), datetime.now(UTC))
+        try:
+            click.echo(page, nl=False) if html_file == "-" else Path(html_file).write_text(page, encoding="utf-8")
+        except OSError as error:
+            raise Fault(f"{html_file} cannot be written: {error.strerror}.") from None
+    else:
+        click.echo((matrix.as_markdown if markdown else matrix.as_text)(cells))
     if wrong:
         raise Fault("\n".join(wrong))
 
@@ -187,6 +249,41 @@ def deploy(stage_name: str) -> None:
     mint = f"$({Path(sys.executable)} manage.py token --stage {stage_name} --role"
     click.echo(f"\nThe API guard answers on {url}\n\nFrom this folder, paste:\n")
     click.echo(minting.curl_lines(url, {"user": f"{mint} user)", "admin": f"{mint} admin)", "spoiled": "spoiled"}))
+
+
+@cli.command(
+    "smoke", epilog="Exit status: 0 every row holds, 1 one does not, 2 there was nothing to ask or to ask with."
+)
+@stage_option
+def smoke_test(stage_name: str) -> None:
+    """Make the tutorial's requests to a deployed stage, with tokens minted for it, and hold it to the answers.
+
+    Where tokens come from an identity provider, USER_TOKEN and ADMIN_TOKEN in the environment must hold one of each.
+    """
+    chosen = stage.load(stage_name)
+    url = f"{chosen.api_url()}/protected-resource"
+    if chosen.settings.jwks_url is None:
+        key, kid = secret.signing_key(chosen)
+        user, admin = (minting.mint(chosen.settings, key, role, [role], 300, {}, kid) for role in ("user", "admin"))
+    else:
+        user, admin = (os.environ.get(name, "").strip() for name in ("USER_TOKEN", "ADMIN_TOKEN"))
+        if not (user and admin):
+            raise Fault(
+                f"Tokens of stage {stage_name} come from {chosen.settings.requirements.issuer}: get one of a user and"
+                " one of an admin, and put them into the environment variables USER_TOKEN and ADMIN_TOKEN."
+            )
+    tokens = {"user": user, "admin": admin, "spoiled": minting.spoiled(user)}
+    click.echo(f"{url}\n\n{smoke.HEADER}", nl=False)
+    right = 0
+    for row in smoke.rows(url, tokens):
+        click.echo(smoke.line(row))
+        right += row.right
+    if right < len(minting.TUTORIAL):
+        click.echo(
+            f"\nOnly {right} of {len(minting.TUTORIAL)} hold. docs/operating.md: what the decision log's reasons mean."
+        )
+        sys.exit(1)
+    click.echo(f"\nAll {right} hold.")
 
 
 @cli.command()

@@ -16,6 +16,12 @@ def declared_routes() -> dict[rules.Route, bool]:
     }
 
 
+def app_name() -> str:
+    from app import app  # as above
+
+    return app.app_name
+
+
 def faults() -> list[str]:
     """Return a sentence for each disagreement between table and routes."""
     return rules.faults(declared_routes())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -18,7 +19,6 @@ from botocore.exceptions import (
     NoRegionError,
     PartialCredentialsError,
 )
-from chalice.cli.factory import CLIFactory
 from chalice.config import Config
 
 from chalicelib.settings import Settings, from_environment
@@ -68,15 +68,26 @@ class Stage:
 
 def load(name: str) -> Stage:
     """Return the stage; Fault for one that the configuration does not know or that is not for AWS."""
+    # Imported here: it brings a library that asks the terminal what it can do, and waits for those that do not say.
+    from chalice.cli.factory import CLIFactory
+
     try:
         config = CLIFactory(str(PROJECT)).create_config_obj(chalice_stage_name=name)
     except RuntimeError as error:  # what Chalice makes of a file that is not there or is no JSON
         raise Fault(f".chalice/config.json cannot be read: {error}") from None
-    stages = sorted(stage for stage in config.config_from_disk["stages"] if stage != "local")
-    if name not in stages:
-        raise Fault(f"There is no stage {name!r} to deploy: choose one of {', '.join(stages)}.")
+    if name not in names():
+        raise Fault(f"There is no stage {name!r} to deploy: choose one of {', '.join(names())}.")
     variables = config.scope(name, AUTHORIZER).environment_variables
     return Stage(name, config, from_environment(variables))
+
+
+def names() -> tuple[str, ...]:
+    """Return the stages that are for AWS; Fault where there is no telling."""
+    try:
+        stages = json.loads((PROJECT / ".chalice" / "config.json").read_text())["stages"]
+    except (OSError, ValueError, LookupError) as error:
+        raise Fault(f".chalice/config.json cannot be read ({type(error).__name__}).") from None
+    return tuple(sorted(stage for stage in stages if stage != "local"))
 
 
 @contextlib.contextmanager

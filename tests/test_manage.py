@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -22,6 +23,7 @@ from click.testing import CliRunner, Result
 
 import manage
 from chalicelib.rules import RULES
+from operations import access_page
 from operations.minting import LOCAL_SECRET
 from tests.conftest import PATH, SECRET
 from tests.project import PROJECT
@@ -140,7 +142,52 @@ def test_rules_prints_a_markdown_table() -> None:
     ]
 
 
-@pytest.mark.parametrize("words", [[], ["token"], ["rules"], ["local"]])
+def test_rules_makes_a_page_for_an_auditor(tmp_path: Path) -> None:
+    file = tmp_path / "access.html"
+    assert run("rules", "--html", str(file)).output == ""
+    page = file.read_text()
+    assert '<tr><td>POST</td><th scope="row">/protected-resource</th><td class="yes">yes</td>' in page
+    assert '<th scope="col">admin</th><th scope="col">user</th>' in page
+    assert re.search(r"Made on \d{4}-\d\d-\d\d \d\d:\d\d UTC", page)
+    head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=PROJECT, capture_output=True, text=True, check=False)
+    assert f"revision {head.stdout.strip() or 'unknown'}" in page
+    assert "The table agrees with app.py" in page
+    assert "<script" not in page
+    assert not re.search(r"(src|href|url)\s*[=(]", page)
+    assert run("rules", "--html").output.startswith("<!doctype html>")
+
+
+def test_a_page_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
+    assert refused("rules", "--html", str(tmp_path / "none" / "x.html")).endswith("No such file or directory.")
+
+
+def test_the_auditors_page_shows_a_fault_of_the_table_and_escapes_all_that_it_is_given() -> None:
+    nasty = "<b>&\"'"
+    page = access_page.page(
+        nasty, [["Method", "Path", nasty], ["GET", nasty, nasty]], [nasty], nasty, datetime.now(UTC)
+    )
+    assert "<b>" not in page
+    assert page.count("&lt;b&gt;&amp;&quot;&#x27;") == 7
+    assert "disagree" in page
+    assert "agrees" not in page
+
+
+def test_outside_of_git_the_auditors_page_says_so(project_copy: Path) -> None:
+    done = in_copy(project_copy, "rules", "--html", GIT_CEILING_DIRECTORIES=str(project_copy.parent))
+    assert "revision unknown (not under version control here)" in done.stdout
+
+
+def test_a_change_that_is_not_committed_is_told_on_the_auditors_page(project_copy: Path) -> None:
+    git = ["git", "-c", "user.name=x", "-c", "user.email=x@example.com"]
+    for words in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "x"]):
+        subprocess.run([*git, *words], cwd=project_copy, check=True)
+    quiet = {"PYTHONDONTWRITEBYTECODE": "1"}
+    assert "uncommitted" not in in_copy(project_copy, "rules", "--html", **quiet).stdout
+    (project_copy / "app.py").write_text((project_copy / "app.py").read_text() + "\n")
+    assert "with uncommitted changes" in in_copy(project_copy, "rules", "--html", **quiet).stdout
+
+
+@pytest.mark.parametrize("words", [[], ["token"], ["rules"], ["local"], ["why"], ["smoke"]])
 def test_every_command_explains_itself(words: list[str]) -> None:
     result = run(*words, "--help")
     assert result.exit_code == 0

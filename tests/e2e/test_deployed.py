@@ -14,6 +14,7 @@ import pytest
 
 from tests.conftest import forge
 from tests.e2e.conftest import Deployed
+from tests.embedded_metrics import metrics_of
 
 UNAUTHORIZED = (401, {"message": "Unauthorized"})
 
@@ -365,6 +366,30 @@ def test_no_log_holds_a_token_or_the_secret(dev: Deployed) -> None:
     assert "a-subject" in written
     for part in (*good.split(".")[1:], *bad.split(".")[1:], "mail@example.com", dev.signing_key()):
         assert part not in written
+
+
+@pytest.mark.parametrize(
+    ("function", "counted"),
+    [("jwt_authorizer", {"allow", "deny", "unauthorized"}), ("api_handler", {"allow"})],
+)
+def test_cloudwatch_can_count_each_decision(dev: Deployed, function: str, counted: set[str]) -> None:
+    dev.ask("GET", dev.token("user"))  # there is a log from the first decision on
+    before = len(dev.decisions(function))
+    asked = [("POST", dev.token("user"), 403), ("GET", dev.token("user"), 200), ("GET", dev.token(key="y" * 64), 401)]
+    for method, token, status in asked:
+        assert dev.ask(method, token).status == status
+    metrics = [metric for line in dev.decisions(function)[before:] for metric in metrics_of(json.dumps(line))]
+    assert {by["function"] for _, by, _, _ in metrics} == {dev.function(function)}
+    assert {by["outcome"] for _, by, _, _ in metrics if "outcome" in by} == counted
+
+
+def test_a_fetch_of_keys_is_counted(dev: Deployed) -> None:
+    dev.ask("GET", dev.token("user"))
+    dev.restart("jwt_authorizer")
+    before = len(dev.decisions("jwt_authorizer"))
+    assert dev.ask("GET", dev.token("user")).status == 200
+    counted = [m for line in dev.decisions("jwt_authorizer")[before:] for m in metrics_of(json.dumps(line))]
+    assert [value for _, _, name, value in counted if name in {"refreshes", "refresh_failures"}] == [1, 0]
 
 
 def test_what_goes_to_lambda_has_no_cryptography_no_boto3_and_no_command_line(dev: Deployed) -> None:

@@ -163,7 +163,7 @@ def test_a_policy_that_api_gateway_would_not_take_is_refused_and_the_role_is_nam
         '        ("POST", "/protected-resource"): WRITERS,\n' + rows,
     )
     sentence = refusal(fresh, "deploy", "--stage", "dev")
-    assert "the role admin" in sentence
+    assert "the role user" in sentence
     assert "8000" in sentence
 
 

@@ -1,0 +1,84 @@
+"""`manage.py why --stage`: what it predicts is what the deployed stage answers, and a wrong stage is explained."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from typing import Any
+
+import pytest
+
+from chalicelib.secret import hmac_keys
+from chalicelib.settings import from_environment
+from operations.why import Judge, explain
+from tests.conftest import SECRET
+from tests.e2e.conftest import Deployed
+
+PATH = "/protected-resource"
+CHANGES: list[tuple[list[str], dict[str, Any]]] = [
+    (["user"], {}),
+    (["admin"], {}),
+    (["user", "admin", "stranger"], {}),
+    ([], {}),
+    (["Admin"], {}),
+    (["administrator"], {}),
+    (["admin"], {"roles": "admin"}),
+    (["admin"], {"exp": 1}),
+    (["admin"], {"exp": ...}),
+    (["admin"], {"nbf": 4102444800}),
+    (["admin"], {"aud": "somebody-else"}),
+    (["admin"], {"key": "x" * 64}),
+]
+
+
+@pytest.mark.parametrize(("method", "path"), [("GET", PATH), ("POST", PATH), ("DELETE", PATH), ("GET", "/unknown")])
+def test_the_status_is_the_one_that_the_stage_answers(dev: Deployed, method: str, path: str) -> None:
+    settings = from_environment({"JWT_SECRET_ID": dev.secret_id})
+    judge = Judge(settings, hmac_keys(dev.signing_key(), None, ["HS256"], "the secret"), "dev")
+    for credential in [dev.token(*roles, **changes) for roles, changes in CHANGES] + ["", "Basic x", "nonsense"]:
+        told = explain(credential, method, path, judge, time.time())
+        assert dev.ask(method, credential or None, path).status == told.status
+
+
+def why(dev: Deployed, credential: str, *more: str, method: str = "GET", **variables: str) -> tuple[int, str]:
+    done = subprocess.run(
+        [sys.executable, "manage.py", "why", "-", method, PATH, *more],
+        cwd=dev.project,
+        env=dev.aws.environment(**variables),
+        input=credential,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_a_token_of_the_stage_stands_and_the_version_of_its_key_is_named(dev: Deployed) -> None:
+    minted = dev.manage("token", "--role", "user", "--stage", "dev")
+    code, printed = why(dev, minted, "--stage", "dev")
+    answer = dev.aws.client("secretsmanager").get_secret_value(SecretId=dev.secret_id)
+    assert code == 0
+    assert f"signed with version {answer['VersionId']} (AWSCURRENT) of secret {dev.secret_id}" in printed
+    assert json.loads(answer["SecretString"])["my_secret_key"] not in printed
+
+
+def test_a_token_of_another_stage_and_one_of_this_machine_are_told_apart(dev: Deployed) -> None:
+    elsewhere = dev.token("user", key="the-secret-of-another-stage-" + "x" * 40)
+    code, printed = why(dev, elsewhere, "--stage", "dev")
+    assert code == 1
+    assert "bad_signature: none fits: version " in printed
+    assert "try --stage prod" in printed
+    here = dev.token("user", key=SECRET)
+    code, printed = why(dev, here, "--stage", "dev", AUTHORIZER_SECRET=SECRET)
+    assert code == 1
+    assert "signed with this machine's local secret" in printed
+    assert "manage.py token --stage dev --role user" in printed
+
+
+def test_a_stage_whose_secret_is_not_there_cannot_be_told(dev: Deployed) -> None:
+    code, printed = why(dev, dev.token("user"), "--stage", "prod")
+    assert code == 2
+    assert printed.startswith("Error: ")
+    assert printed.count("\n") == 1
