@@ -10,7 +10,7 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --requir
 # Deployments mostly wait, so more workers than cores; a file's tests stay together, with their deployment.
 PARALLEL := --numprocesses 4 --dist loadfile
 
-.PHONY: help demo local load test test-unit test-browser check format lock fuzz mutants audit clean
+.PHONY: help demo local load test test-unit test-browser bench check format lock fuzz mutants audit clean
 
 help:
 	@echo "make demo [ONCE=1]      deploy on an embedded AWS, try it, keep serving (ONCE=1: end there)"
@@ -19,6 +19,7 @@ help:
 	@echo "make test               run every test"
 	@echo "make test-unit          run the tests that need no embedded AWS; seconds"
 	@echo "make test-browser       try the API from a page in headless Chromium; installs it (Debian) where it is not"
+	@echo "make bench [DOCS=1]     cold starts and decisions beside others; minutes (DOCS=1: into docs/performance.md)"
 	@echo "make check              lint, types and format"
 	@echo "make format             mend what the linter and the formatter can"
 	@echo "make lock               resolve each requirements*.in into its .txt, with hashes"
@@ -64,6 +65,9 @@ test-browser: $(READY)
 			$(ROOT) apt-get update -qq && $(ROOT) apt-get install -qq --no-install-recommends chromium chromium-driver; } \
 		|| { echo "Install Chromium and its driver (on Debian: apt install chromium chromium-driver), then again."; exit 1; }
 	@$(BIN)/python -m pytest tests/e2e/browser.py
+
+bench: $(READY)
+	@exec $(BIN)/python -m bench $(if $(DOCS),--docs)
 
 check: $(READY)
 	$(BIN)/ruff check .

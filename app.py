@@ -56,3 +56,7 @@ def read_protected_resource() -> dict[str, Any]:
 def write_protected_resource() -> Response:
     # As text, because Chalice would send a JSON string without its quotes.
     return Response(json.dumps(json_body(app.current_request)), headers={"Content-Type": "application/json"})
+
+
+if settings.handler() == "app.jwt_authorizer":  # not in the API function, in tests or in `chalice package`
+    gateway_lock.prepare()

@@ -50,6 +50,17 @@ def key_source() -> keys.CachedKeys:
     return sources.key_source(settings.current())
 
 
+def prepare() -> None:
+    """Fetch the keys before the first request comes, while Lambda gives a starting function its full processor.
+
+    Raises nothing: what is wrong here is tried again, and told, when a request comes.
+    """
+    try:
+        key_source().current()
+    except Exception:  # noqa: BLE001  # whatever it is, an import that fails would hide it from the decision log
+        key_source.cache_clear()
+
+
 def authorize(authorization: str, method_arn: str) -> dict[str, Any]:
     """Answer with the caller and a policy for the whole API; raise Unauthorized or AuthorizerFailure."""
     about: dict[str, Any] = {"since": decisions.started()}

@@ -58,6 +58,11 @@ def current() -> Settings:
     return from_environment(os.environ)
 
 
+def handler() -> str | None:
+    """Return the handler that Lambda runs this process for, such as app.jwt_authorizer; None outside Lambda."""
+    return os.environ.get("_HANDLER")
+
+
 def from_environment(environment: Mapping[str, str]) -> Settings:
     """Return the settings that these variables make, or raise SettingsError. An empty variable is unset."""
     given = {name: value for name, value in environment.items() if value}

@@ -1,0 +1,112 @@
+"""What each contender would upload to Lambda, made as its author would make it, and unzipped again."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.tables import regular
+from operations import bytecode
+from tests.project import PROJECT, copy_project
+
+PEERS = Path(__file__).parent / "peers"
+POWERTOOLS = "aws-lambda-powertools==3.37.0"
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """An unzipped deployment package. `handler` is Lambda's `_HANDLER`; `variables` are set beside the usual ones."""
+
+    name: str
+    folder: Path
+    handler: str
+    zip_bytes: int
+    node: bool = False
+    variables: tuple[tuple[str, str], ...] = ()
+
+
+def ours(work: Path, environment: dict[str, str], rules: int | None = None) -> Artifact:
+    """Return the project as it is, or with a regular table of so many rules and a route for each."""
+    name = "API guard" if rules is None else f"{rules} rules"
+    project = copy_project(work / f"project-{rules}")
+    if rules is not None:
+        source = (project / "chalicelib" / "rules.py").read_text()
+        table = f"MappingProxyType({regular(rules)!r})"
+        source = re.sub(r"MappingProxyType\(\s*\{.*?\n    \}\s*\)", lambda _: table, source, flags=re.DOTALL)
+        source = re.sub(r"GROUPS: Final = .*", "GROUPS: Final = (frozenset({'clerk', 'boss'}),)", source)
+        (project / "chalicelib" / "rules.py").write_text(source)
+        with (project / "app.py").open("a") as app:
+            app.write(
+                "\n\nfrom chalicelib import rules\n\n\ndef view(**_: str) -> dict[str, str]:\n    return {}\n\n\n"
+                "for method, path in rules.RULES:\n"
+                "    app.route(path, methods=[method], authorizer=jwt_authorizer)(view)\n"
+            )
+    bytecode.write(project)  # as `manage.py deploy` and `manage.py package` do
+    return _chalice(name, project, work / f"ours-{rules}", environment)
+
+
+def naive_chalice(work: Path, environment: dict[str, str]) -> Artifact:
+    project = Path(shutil.copytree(PEERS / "naive_chalice", work / "naive-project"))
+    shutil.copy(PROJECT / "requirements.txt", project)
+    return _chalice("naive Chalice", project, work / "naive", environment)
+
+
+def python_peer(name: str, module: str, work: Path, *packages: str) -> Artifact:
+    """Return one module and the packages that it needs beside what Lambda has."""
+    folder = work / module
+    folder.mkdir()
+    if packages:
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
+        run([*pip, "--target", str(folder), *packages])
+    shutil.copy(PEERS / f"{module}.py", folder / "function.py")
+    return Artifact(name, folder, "function.handler", _zipped(folder))
+
+
+def node_peers(work: Path) -> list[Artifact]:
+    """Return the tutorial's code as written and with the secret kept. Lambda's Node runtime brings the AWS SDK."""
+    around = Path(shutil.copytree(PEERS / "node", work / "node"))
+    run(["npm", "install", "--silent", "--no-audit", "--no-fund", "--ignore-scripts"], around)
+    folder = around / "function"
+    (folder / "node_modules").mkdir(parents=True)
+    shutil.move(around / "tutorial.mjs", folder / "tutorial.mjs")
+    shutil.copy(around / "package.json", folder)
+    needed = ["jsonwebtoken"]
+    for package in needed:  # with what it needs itself
+        source = around / "node_modules" / package
+        if source.is_dir() and not (folder / "node_modules" / package).exists():
+            shutil.copytree(source, folder / "node_modules" / package)
+            listed = re.search(r'"dependencies":\s*\{(.*?)\}', (source / "package.json").read_text(), re.DOTALL)
+            needed += re.findall(r'"([^"]+)"\s*:', listed[1]) if listed else []
+    size = _zipped(folder)
+    kept = (("KEEP_SECRET", "1"),)
+    return [
+        Artifact("tutorial (Node)", folder, "tutorial.handler", size, node=True),
+        Artifact("tutorial, secret kept (Node)", folder, "tutorial.handler", size, node=True, variables=kept),
+    ]
+
+
+def run(command: list[str], folder: Path | None = None, environment: dict[str, str] | None = None) -> None:
+    """Run a command that has nothing to say; what it said where it failed."""
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f"{' '.join(command[:4])} ... failed:\n{done.stdout[-2000:]}{done.stderr[-2000:]}")
+
+
+def _chalice(name: str, project: Path, folder: Path, environment: dict[str, str]) -> Artifact:
+    out = folder.with_name(f"{folder.name}-package")
+    variables = {**environment, "PYTHONDONTWRITEBYTECODE": "1"}  # as `manage.py` does
+    run([str(Path(sys.executable).with_name("chalice")), "package", "--stage", "dev", str(out)], project, variables)
+    package = out / "deployment.zip"
+    with zipfile.ZipFile(package) as archive:
+        archive.extractall(folder)
+    return Artifact(name, folder, "app.jwt_authorizer", package.stat().st_size)
+
+
+def _zipped(folder: Path) -> int:
+    shutil.make_archive(str(folder), "zip", folder)
+    return folder.with_name(f"{folder.name}.zip").stat().st_size

@@ -1,0 +1,5 @@
+"""The floor: a handler that decides nothing."""
+
+
+def handler(event, context):
+    return {}
