@@ -168,7 +168,7 @@ def main(*, docs: bool) -> None:
     with tempfile.TemporaryDirectory(prefix="api-guard-bench-") as folder, embedded_aws.running() as aws:
         work = Path(folder)
         say("Package every contender as its author would (half a minute)")
-        embedded_aws._lambda_runtime(work / "runtime")
+        embedded_aws.lambda_runtime(work / "runtime")
         py_compile.compile(str(work / "runtime" / "sdk" / "six.py"))  # a link's bytecode is looked for beside the link
         text = json.dumps({"my_secret_key": SECRET})
         aws.client("secretsmanager").create_secret(Name=SECRET_ID, SecretString=text)

@@ -41,7 +41,7 @@ class Environment:
 
     def __init__(self, aws: EmbeddedAws, package: Artifact, sdk: Path, **variables: str) -> None:
         sdk.parent.mkdir(exist_ok=True)
-        embedded_aws._lambda_runtime(sdk.parent)
+        embedded_aws.lambda_runtime(sdk.parent)
         path = [str(package.folder), str(sdk)]
         program = f"import sys; sys.path[:0] = {path[:1]}; sys.path.append({path[1]!r})\n" + (
             "import json, logging, decimal, traceback, warnings\n"
