@@ -130,7 +130,7 @@ def measure(artifact: Artifact, aws: embedded_aws.EmbeddedAws, work: Path, asked
 
 
 def contenders(work: Path, environment: dict[str, str]) -> list[Artifact]:
-    pyjwt = next(line for line in (PROJECT / "requirements.txt").read_text().split() if line.startswith("PyJWT=="))
+    pyjwt = next(line for line in (PROJECT / "requirements.txt").read_text().split() if line.startswith("pyjwt=="))
     found = [
         artifacts.ours(work, environment),
         artifacts.python_peer("plain", "plain", work, pyjwt),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 import traceback
 from functools import cache, lru_cache
@@ -55,10 +56,14 @@ def prepare() -> None:
 
     Raises nothing: what is wrong here is tried again, and told, when a request comes.
     """
+    gc.disable()  # the collector finds nothing to free in what is all kept, now or later
     try:
         key_source().current()
     except Exception:  # noqa: BLE001  # whatever it is, an import that fails would hide it from the decision log
         key_source.cache_clear()
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def authorize(authorization: str, method_arn: str) -> dict[str, Any]:
