@@ -22,7 +22,7 @@ help:
 	@echo "make bench [DOCS=1]     cold starts and decisions beside others; minutes (DOCS=1: into docs/performance.md)"
 	@echo "make check              lint, types and format"
 	@echo "make format             mend what the linter and the formatter can"
-	@echo "make lock               resolve each requirements*.in into its .txt, with hashes"
+	@echo "make lock               resolve requirements/*.in into the locks, with hashes"
 	@echo "make fuzz [SECONDS=60]  fuzz each parser of foreign input, for so long in all"
 	@echo "make mutants            change the product a thousand times; fail where no test notices; ten minutes or so"
 	@echo "make audit              ask for known vulnerabilities of what the locks name"
@@ -37,9 +37,9 @@ $(READY): requirements.txt requirements-dev.txt
 	@$(PIP) -r requirements-dev.txt
 	@touch $@
 
-$(TOOLS): $(READY) requirements-prove.txt
-	@echo "Adding the tools of requirements-prove.txt to $(VENV) ..."
-	@$(PIP) -r requirements-prove.txt
+$(TOOLS): $(READY) requirements/tools.txt
+	@echo "Adding the tools of requirements/tools.txt to $(VENV) ..."
+	@$(PIP) -r requirements/tools.txt
 	@touch $@
 
 demo: $(READY)
@@ -84,10 +84,10 @@ LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --no-emi
 	--custom-compile-command "make lock"
 
 lock: $(TOOLS)
-	$(LOCK) requirements.in -o requirements.txt
-	$(LOCK) requirements-jwks.in -o requirements-jwks.txt
-	$(LOCK) -c requirements.txt -c requirements-jwks.txt requirements-dev.in -o requirements-dev.txt
-	$(LOCK) requirements-prove.in -o requirements-prove.txt
+	$(LOCK) requirements/lambda.in -o requirements.txt
+	$(LOCK) requirements/jwks.in -o requirements/jwks.txt
+	$(LOCK) -c requirements.txt -c requirements/jwks.txt requirements/dev.in -o requirements-dev.txt
+	$(LOCK) requirements/tools.in -o requirements/tools.txt
 
 # Where atheris has no wheel it says so, in capitals.
 fuzz: $(TOOLS)
@@ -97,7 +97,7 @@ mutants: $(TOOLS)
 	@$(BIN)/python -m tests.mutants
 
 audit: $(TOOLS)
-	@for lock in requirements.txt requirements-jwks.txt requirements-dev.txt; do \
+	@for lock in requirements.txt requirements/jwks.txt requirements-dev.txt; do \
 		echo "$$lock:"; \
 		$(BIN)/pip-audit --strict --progress-spinner off --disable-pip --require-hashes -r $$lock || { \
 			echo "Vulnerable, or not audited: the lines above say which. The audit needs PyPI's JSON API, which most"; \
@@ -106,5 +106,5 @@ audit: $(TOOLS)
 	done
 
 clean:
-	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build
+	rm -rf $(VENV) .mypy_cache .pytest_cache .ruff_cache build mutants vendor/chalice vendor/jwt
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

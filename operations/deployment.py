@@ -58,7 +58,7 @@ def check(stage: Stage) -> Iterator[tuple[str, str]]:
     yield "policy size", f"{largest_answer(stage)} of {MAX_ANSWER_BYTES} bytes at most"
     if stage.settings.jwks_url is None:
         yield "permission", secret_policy(stage)
-    elif "requirements-jwks.txt" not in (PROJECT / "requirements.txt").read_text():
+    elif "requirements/jwks.txt" not in (PROJECT / "requirements.txt").read_text():
         raise Fault("JWT_JWKS_URL needs cryptography: add the line that the README gives to requirements.txt.")
 
 

@@ -10,8 +10,8 @@ PROJECT = Path(__file__).parents[1]
 
 def copy_project(to: Path) -> Path:
     unshipped = shutil.ignore_patterns("__pycache__", "local-secret", "deployed", "deployments")
-    for name in ("chalicelib", "operations", ".chalice"):
+    for name in ("chalicelib", "operations", ".chalice", "requirements"):
         shutil.copytree(PROJECT / name, to / name, ignore=unshipped)
-    for name in ("app.py", "manage.py", "requirements.txt", "requirements-jwks.txt"):
+    for name in ("app.py", "manage.py", "requirements.txt"):
         shutil.copy(PROJECT / name, to)
     return to

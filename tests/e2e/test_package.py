@@ -92,7 +92,7 @@ def test_the_readme_lists_what_goes_to_lambda_with_versions_and_licences(templat
         chalice = archive.read("chalice/app.py").decode()
     assert f"__version__: str = '{version('chalice')}'" in chalice  # Chalice packs its runtime without its metadata
     listed.append(("chalice", version("chalice"), "Apache-2.0"))
-    for name, locked in re.findall(r"^(\S+)==(\S+)", (PROJECT / "requirements-jwks.txt").read_text(), re.MULTILINE):
+    for name, locked in re.findall(r"^(\S+)==(\S+)", (PROJECT / "requirements/jwks.txt").read_text(), re.MULTILINE):
         assert version(name) == locked
         listed.append(described(metadata(name)))
     table = (PROJECT / "README.md").read_text().split("## What goes to Lambda\n")[1].split("\n## ")[0]

@@ -34,7 +34,7 @@ def guard(aws: EmbeddedAws, tmp_path_factory: pytest.TempPathFactory) -> Deploye
     for file in (project / "app.py", *sorted((project / ".chalice").glob("*.json"))):
         file.write_text(file.read_text().replace("api-guard", "idp-guard"))
     readme = (PROJECT / "README.md").read_text()
-    (line,) = re.findall(r"^-r requirements-jwks.txt$", readme, re.MULTILINE)
+    (line,) = re.findall(r"^-r requirements/jwks.txt$", readme, re.MULTILINE)
     with (project / "requirements.txt").open("a") as requirements:
         requirements.write(f"{line}\n")
     config = project / ".chalice" / "config.json"

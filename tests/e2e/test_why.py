@@ -6,6 +6,8 @@ import json
 import subprocess
 import sys
 import time
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -77,8 +79,10 @@ def test_a_token_of_another_stage_and_one_of_this_machine_are_told_apart(dev: De
     assert "manage.py token --stage dev --role user" in printed
 
 
-def test_a_stage_whose_secret_is_not_there_cannot_be_told(dev: Deployed) -> None:
-    code, printed = why(dev, dev.token("user"), "--stage", "prod")
+def test_a_stage_whose_secret_is_not_there_cannot_be_told(dev: Deployed, project_copy: Path) -> None:
+    config = project_copy / ".chalice" / "config.json"
+    config.write_text(config.read_text().replace('"jwt-secret-key"', '"a-secret-that-nobody-made"'))
+    code, printed = why(replace(dev, project=project_copy), dev.token("user"), "--stage", "prod")
     assert code == 2
     assert printed.startswith("Error: ")
     assert printed.count("\n") == 1
