@@ -52,13 +52,15 @@ class InvalidToken(Exception):
 class Key:
     """A verification key, bound to one algorithm. `id` None: a key without a name, tried for any `kid`.
 
-    jwt.InvalidKeyError for one that is shorter than its algorithm needs (RFC 7518 sections 3.2 and 3.3).
+    jwt.InvalidKeyError for one that its algorithm does not take (another curve than RFC 7518 section 3.4 names), or
+    that is shorter than it needs (sections 3.2 and 3.3). Whatever `verify` meets has passed both.
     """
 
     id: str | None
     jwk: jwt.PyJWK = field(repr=False)
 
     def __post_init__(self) -> None:
+        self.jwk.Algorithm.prepare_key(self.jwk.key)
         too_short = self.jwk.Algorithm.check_key_length(self.jwk.key)
         if too_short:
             raise jwt.InvalidKeyError(too_short)

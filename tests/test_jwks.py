@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 import time
@@ -13,7 +14,7 @@ import jwt
 import pytest
 from chalice.test import Client
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from jwt.algorithms import get_default_algorithms
+from jwt.algorithms import ECAlgorithm, get_default_algorithms
 
 from tests.conftest import PATH, claims, forge, sign
 
@@ -122,6 +123,17 @@ def test_a_published_private_key_or_a_weak_one_is_no_key_of_the_provider(
     provider.publish({**unfit, "kid": "one"}, jwk(OTHER_RSA, "RS256", kid="two"))
     assert get(client, signed(key=OTHER_RSA, kid="two")) == 200
     assert get(client, signed(kid="one")) == 401  # not ours to fail on: as if the key were not there
+
+
+def test_a_key_on_another_curve_than_the_algorithms_is_no_key_though_its_signature_holds(
+    client: Client, provider: Provider, environment: Callable[..., None]
+) -> None:
+    environment(JWT_ALGORITHMS="ES256")
+    provider.publish(jwk(PRIVATE["ES384"], "ES384"), jwk(PRIVATE["ES256"], "ES256", kid="two"))
+    assert get(client, signed("ES256", kid="two")) == 200
+    said = signed("ES256").rpartition(".")[0]
+    signature = ECAlgorithm(ECAlgorithm.SHA256).sign(said.encode(), PRIVATE["ES384"])
+    assert get(client, f"{said}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}") == 401
 
 
 def test_without_a_kid_a_single_key_is_tried_and_a_key_without_a_kid_fits_any(
