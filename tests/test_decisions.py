@@ -66,6 +66,12 @@ def test_a_refresh_and_a_failed_one_are_told_apart(metrics: Metrics) -> None:
     assert [metric[1:] for metric in metrics()][:2] == [("refreshes", 1), ("refresh_failures", 1)]
 
 
+def test_a_refresh_is_no_decision(capsys: pytest.CaptureFixture[str], environment: Callable[..., None]) -> None:
+    environment(AWS_LAMBDA_FUNCTION_NAME=FUNCTION)
+    decisions.record_refresh(decisions.started())
+    assert "decisions" not in json.loads(capsys.readouterr().out)
+
+
 def test_nothing_that_a_client_sends_is_a_dimension(metrics: Metrics) -> None:
     """CloudWatch bills each combination of values, so a client could make us pay for its own."""
     decisions.record(

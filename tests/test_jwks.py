@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import threading
 import time
@@ -45,6 +46,8 @@ class Provider:
         self.answer: tuple[int, bytes] = (200, b"{}")
         self.fetches = 0
         self.waits = 0.0  # seconds, before it answers
+        self.drips = 0  # bytes of the body, half a second apart, before all the rest
+        self.done = False
         provider = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -57,7 +60,12 @@ class Provider:
                     self.send_header("Location", "/elsewhere")
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
-                self.wfile.write(body)
+                with contextlib.suppress(ConnectionError):
+                    for byte in range(provider.drips):
+                        self.wfile.write(body[byte : byte + 1])
+                        time.sleep(0.5)
+                    self.wfile.write(body[provider.drips :])
+                    provider.done = True
 
             def log_message(self, *_: object) -> None:
                 """Keep the test's output clean."""
@@ -266,6 +274,13 @@ def test_a_provider_that_is_not_there_is_a_500(client: Client, provider: Provide
     provider.server.shutdown()
     provider.server.server_close()
     assert get(client, signed()) == 500
+
+
+def test_a_provider_that_sends_byte_by_byte_is_not_waited_for(client: Client, provider: Provider) -> None:
+    provider.publish(jwk(RSA, "RS256"))
+    provider.drips = 14  # each is well within a socket's own timeout
+    assert get(client, signed()) == 500
+    assert not provider.done
 
 
 def test_a_provider_that_goes_down_leaves_its_keys_in_service(

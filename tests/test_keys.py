@@ -85,6 +85,9 @@ def test_a_source_that_recovers_when_no_key_serves_any_more_is_noticed_within_se
     source.versions()
     source.down, source.now = True, 3895
     assert source.versions() == ["v1"]  # for five seconds more
+    source.now = 3899
+    assert source.versions() == ["v1"]
+    assert source.fetches == 2  # none in between: it was down just now
     source.now = 3900.1
     with pytest.raises(KeysUnavailable):
         source.cached.current()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from chalicelib.settings import SettingsError, allowed_origin, from_environment
+from chalicelib.settings import SettingsError, allowed_origin, from_environment, handler
 from chalicelib.tokens import Requirements
 from tests.conftest import SECRET
 
@@ -134,6 +134,12 @@ def test_a_wrong_setting_is_told_with_what_may_stand_there_and_a_long_value_is_c
 )
 def test_one_origin_may_be_allowed_or_all(origin: str) -> None:
     assert from_environment({"CORS_ALLOWED_ORIGIN": origin}).allowed_origin == origin
+
+
+def test_the_handler_is_known_inside_lambda_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert handler() is None
+    monkeypatch.setenv("_HANDLER", "app.jwt_authorizer")
+    assert handler() == "app.jwt_authorizer"
 
 
 def test_no_origin_is_allowed_unless_the_setting_names_one() -> None:
