@@ -49,8 +49,8 @@ def as_markdown(results: dict[str, Any]) -> str:
     rounds = results["rounds"]
     lines += [
         "",
-        f"Python {results['python']}; medians of {rounds['cold']} cold starts and of {rounds['warm']} rounds of"
-        f" {rounds['times']} decisions of each outcome in batches of ten, interleaved.",
+        f"Python {results['python']}; cold: the median of {rounds['cold']} starts; warm: the least of {rounds['warm']}"
+        f" processes' medians, each of {rounds['times']} decisions of each outcome in batches of ten; all interleaved.",
     ]
     return "\n".join(lines)
 
