@@ -8,7 +8,7 @@ from typing import Any
 from chalicelib import decisions
 from chalicelib.keys import KeysUnavailable
 from chalicelib.secret import field_of, hmac_keys
-from chalicelib.settings import Settings
+from chalicelib.settings import Settings, function_name
 from chalicelib.tokens import Key
 
 
@@ -69,6 +69,8 @@ def client() -> Any:
     # A caller waits while this runs, and API Gateway waits for 29 s at most: fail early, and try twice.
     config = Config(connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 2})
     session = Session()
-    # botocore lists its four hundred services, twice, to see that this one is there: half of the time it takes.
-    session.get_component("data_loader").list_available_services = lambda _type: ["secretsmanager"]
+    if function_name() is not None:
+        # botocore lists its four hundred services, twice, to see that this one is there: half of the time it takes.
+        # Elsewhere credentials may come from another service, such as STS.
+        session.get_component("data_loader").list_available_services = lambda _type: ["secretsmanager"]
     return session.create_client("secretsmanager", config=config)

@@ -48,7 +48,7 @@ def why(dev: Deployed, credential: str, *more: str, method: str = "GET", **varia
     done = subprocess.run(
         [sys.executable, "manage.py", "why", "-", method, PATH, *more],
         cwd=dev.project,
-        env=dev.aws.environment(**variables),
+        env={name: text for name, text in dev.aws.environment(**variables).items() if name not in dev.without},
         input=credential,
         capture_output=True,
         text=True,
@@ -86,3 +86,22 @@ def test_a_stage_whose_secret_is_not_there_cannot_be_told(dev: Deployed, project
     assert code == 2
     assert printed.startswith("Error: ")
     assert printed.count("\n") == 1
+
+
+def test_it_works_with_credentials_of_an_assumed_role(dev: Deployed, tmp_path: Path) -> None:
+    trust = {"Effect": "Allow", "Principal": {"AWS": "*"}, "Action": "sts:AssumeRole"}
+    may = {"Effect": "Allow", "Action": "secretsmanager:GetSecretValue", "Resource": "*"}
+    iam = dev.aws.client("iam")
+    document = json.dumps({"Version": "2012-10-17", "Statement": [trust]})
+    role = iam.create_role(RoleName="operator", AssumeRolePolicyDocument=document)["Role"]["Arn"]
+    document = json.dumps({"Version": "2012-10-17", "Statement": [may]})
+    iam.put_role_policy(RoleName="operator", PolicyName="may", PolicyDocument=document)
+    config = tmp_path / "config"
+    config.write_text(
+        f"[profile operator]\nrole_arn = {role}\nsource_profile = base\nregion = eu-central-1\n"
+        "[profile base]\naws_access_key_id = test\naws_secret_access_key = test\nregion = eu-central-1\n"
+    )
+    variables = {"AWS_CONFIG_FILE": str(config), "AWS_PROFILE": "operator"}
+    without = replace(dev, without=("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"))
+    code, printed = why(without, dev.token("user"), "--stage", "dev", **variables)
+    assert (code, "Traceback" in printed) == (0, False), printed
