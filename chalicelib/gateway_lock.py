@@ -92,7 +92,7 @@ def authorize(authorization: str, method_arn: str) -> dict[str, Any]:
 
 @lru_cache(maxsize=256)
 def _policy(stage_arn: str, known_roles: frozenset[str]) -> tuple[frozenset[rules.Route], dict[str, Any]]:
-    """Return what these roles permit and the policy that says so: made once, and then kept for the next caller."""
+    """Return what these roles permit and the policy that says so, made once: callers share it, so nobody changes it."""
     permitted = rules.permitted(known_roles)
     return permitted, policy.policy_document(stage_arn, permitted, rules.RULES)
 

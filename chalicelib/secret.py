@@ -32,10 +32,9 @@ def hmac_keys(secret: str, key_id: str | None, algorithms: Sequence[str], where:
             )
         hmac = jwt.get_algorithm_by_name(algorithm)
         try:
-            hmac.prepare_key(octets)  # refuses a public key or a JWK, which everybody may know
-        except jwt.InvalidKeyError:
+            keys.append(Key(key_id, jwt.PyJWK({**hmac.to_jwk(octets, as_dict=True), "alg": algorithm})))
+        except jwt.InvalidKeyError:  # HMAC takes neither a public key nor a JWK, which everybody may know
             raise KeysUnavailable(f"{where} holds a public key or a JWK, not a secret: {HOW_TO_MAKE_ONE}") from None
-        keys.append(Key(key_id, jwt.PyJWK({**hmac.to_jwk(octets, as_dict=True), "alg": algorithm})))
     return keys
 
 

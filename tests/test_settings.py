@@ -100,6 +100,7 @@ def test_an_empty_variable_counts_as_unset() -> None:
         ("CORS_ALLOWED_ORIGIN", "https://app.example.com https://b.example.com"),
         ("CORS_ALLOWED_ORIGIN", "https://app.example.com\n"),
         ("CORS_ALLOWED_ORIGIN", "https://app.example.com'"),
+        ("CORS_ALLOWED_ORIGIN", "https://app.example.com:\u0661"),
         ("CORS_ALLOWED_ORIGIN", "app.example.com"),
         ("CORS_ALLOWED_ORIGIN", "null"),
     ],
