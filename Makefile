@@ -49,7 +49,7 @@ local: $(READY)
 	@exec $(BIN)/python manage.py local --port $(PORT)
 
 load: $(READY)
-	@exec $(BIN)/python -m tests.e2e.load $(if $(REQUESTS),--requests $(REQUESTS))
+	@exec $(BIN)/python -m tests.support.load $(if $(REQUESTS),--requests $(REQUESTS))
 
 # In CI the check comes first.
 test: $(READY) $(if $(CI),check)

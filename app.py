@@ -8,8 +8,9 @@ from typing import Any
 
 from chalice.app import AuthRequest, Chalice, CORSConfig, Request, Response
 
-from chalicelib import gateway_lock, handler_lock, rotation, secrets_manager, settings
 from chalicelib.body import json_body
+from chalicelib.guard import authorizer, middleware, rotation, settings
+from chalicelib.guard.keys import secrets_manager
 
 app = Chalice(app_name="api-guard")
 
@@ -28,7 +29,7 @@ if ORIGIN is not None:
 @app.authorizer(ttl_seconds=AUTHORIZER_TTL)
 def jwt_authorizer(request: AuthRequest) -> dict[str, Any]:
     # Deployed functions are known by this name in this file: `chalice deploy` never changes a handler string.
-    return gateway_lock.authorize(request.token, request.method_arn)
+    return authorizer.authorize(request.token, request.method_arn)
 
 
 @app.lambda_function(name="rotate_secret")
@@ -39,7 +40,7 @@ def rotate_secret(event: dict[str, Any], _context: object) -> None:
 
 @app.middleware("http")
 def lock(request: Request, get_response: Callable[[Request], Response]) -> Response:
-    response = handler_lock.guard(app.routes, request, get_response)
+    response = middleware.guard(app.routes, request, get_response)
     if ORIGIN is not None:  # Chalice adds it to what a view answers, but not to what a middleware does
         response.headers["Access-Control-Allow-Origin"] = ORIGIN
         response.headers["Access-Control-Expose-Headers"] = "WWW-Authenticate"
@@ -48,7 +49,7 @@ def lock(request: Request, get_response: Callable[[Request], Response]) -> Respo
 
 @app.route("/protected-resource", methods=["GET"], authorizer=jwt_authorizer)
 def read_protected_resource() -> dict[str, Any]:
-    caller = handler_lock.caller_of(app.current_request)
+    caller = middleware.caller_of(app.current_request)
     return {"message": "You may read this.", "subject": caller.subject, "roles": sorted(caller.roles)}
 
 
@@ -59,4 +60,4 @@ def write_protected_resource() -> Response:
 
 
 if settings.handler() == "app.jwt_authorizer":  # not in the API function, in tests or in `chalice package`
-    gateway_lock.prepare()
+    authorizer.prepare()

@@ -15,7 +15,9 @@ from typing import Any
 
 import click
 
-from chalicelib import keys, rules, settings
+from chalicelib import rules
+from chalicelib.guard import settings
+from chalicelib.guard.keys import cache as keys
 from operations import access_page, deployment, matrix, minting, secret, smoke, stage
 from operations.fault import Fault
 

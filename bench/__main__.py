@@ -25,8 +25,8 @@ import jwt
 
 from bench import artifacts, report
 from bench.artifacts import Artifact
-from tests.e2e import embedded_aws
-from tests.project import PROJECT
+from tests.support import embedded_aws
+from tests.support.project import PROJECT
 
 OUT = PROJECT / "build" / "bench"
 SECRET_ID = "jwt-secret-key-dev"

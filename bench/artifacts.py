@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bench.tables import regular
 from operations import bytecode
-from tests.project import PROJECT, copy_project
+from tests.support.project import PROJECT, copy_project
 
 PEERS = Path(__file__).parent / "peers"
 POWERTOOLS = "aws-lambda-powertools==3.37.0"

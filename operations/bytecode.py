@@ -25,7 +25,8 @@ def write(project: Path) -> None:
     What Python has left in chalicelib/ is removed: Chalice would deploy it, and Lambda could not use it, for it
     is held against the time of its source, which a deployment changes.
     """
-    shutil.rmtree(project / "chalicelib" / "__pycache__", ignore_errors=True)
+    for cache in [*(project / "chalicelib").rglob("__pycache__")]:
+        shutil.rmtree(cache)
     for module, names in ((chalice.app, CHALICE), (jwt.algorithms, PYJWT)):
         source = Path(inspect.getfile(module)).parent
         folder = project / "vendor" / source.name

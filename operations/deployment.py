@@ -11,7 +11,10 @@ from collections.abc import Iterator, Mapping
 from itertools import chain, combinations
 from pathlib import Path
 
-from chalicelib import caller, keys, policy, rules, sources, tokens
+from chalicelib import rules
+from chalicelib.guard import caller, policy, tokens
+from chalicelib.guard.keys import cache as keys
+from chalicelib.guard.keys import sources
 from operations import bytecode, gateway_responses, matrix
 from operations.fault import Fault
 from operations.stage import AUTHORIZER, PROJECT, Stage, aws_errors

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from chalicelib import rules, tokens
-from chalicelib.reason import Reason
-from chalicelib.settings import Settings
+from chalicelib import rules
+from chalicelib.guard import tokens
+from chalicelib.guard.reason import Reason
+from chalicelib.guard.settings import Settings
 
 
 @dataclass(frozen=True)

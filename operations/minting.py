@@ -11,8 +11,8 @@ from typing import Any
 
 import jwt
 
-from chalicelib.secret import hmac_keys
-from chalicelib.settings import Settings
+from chalicelib.guard.keys.secret import hmac_keys
+from chalicelib.guard.settings import Settings
 from operations.fault import Fault
 
 LOCAL_SECRET = Path(__file__).parents[1] / ".chalice" / "local-secret"

@@ -6,7 +6,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from chalicelib.secret import field_of, hmac_keys, renewed
+from chalicelib.guard.keys.secret import field_of, hmac_keys, renewed
 from operations.fault import Fault
 from operations.minting import refuse_to_sign_for_a_provider
 from operations.stage import ROTATION, Stage, aws_errors

@@ -21,7 +21,7 @@ from botocore.exceptions import (
 )
 from chalice.config import Config
 
-from chalicelib.settings import Settings, from_environment
+from chalicelib.guard.settings import Settings, from_environment
 from operations.fault import Fault
 
 PROJECT = Path(__file__).parents[1]

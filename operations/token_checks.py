@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from chalicelib import tokens
-from chalicelib.reason import Reason
-from chalicelib.settings import Settings
-from chalicelib.tokens import Key, Requirements
+from chalicelib.guard import tokens
+from chalicelib.guard.reason import Reason
+from chalicelib.guard.settings import Settings
+from chalicelib.guard.tokens import Key, Requirements
 from operations.mends import name
 
 #: RFC 7519 section 4.1. Other claims are shown by their names only.

@@ -17,10 +17,13 @@ from typing import Any
 
 from chalice.app import Request, Response
 
-from chalicelib import handler_lock, keys, policy, rules, settings, sources, tokens
-from chalicelib.caller import Caller, to_context
-from chalicelib.reason import Reason
-from chalicelib.settings import Settings
+from chalicelib import rules
+from chalicelib.guard import middleware, policy, settings, tokens
+from chalicelib.guard.caller import Caller, to_context
+from chalicelib.guard.keys import cache as keys
+from chalicelib.guard.keys import sources
+from chalicelib.guard.reason import Reason
+from chalicelib.guard.settings import Settings
 from operations import matrix, mends, minting, stage, token_checks
 from operations.fault import Fault
 
@@ -256,7 +259,7 @@ def _handler_lock(route: rules.Route, authorizer: dict[str, str] | None) -> tupl
         }
     )
     with contextlib.redirect_stdout(io.StringIO()) as log:
-        answer = handler_lock.guard(app.routes, request, lambda _: Response("", status_code=200))
+        answer = middleware.guard(app.routes, request, lambda _: Response("", status_code=200))
     code = json.loads(log.getvalue()).get("reason")
     return answer.status_code, None if code is None else Reason(code)
 

@@ -17,9 +17,9 @@ import pytest
 from chalice.test import Client
 
 from app import app
-from chalicelib import gateway_lock, settings
-from tests import security_page
-from tests.project import copy_project
+from chalicelib.guard import authorizer, settings
+from tests.support import security_page
+from tests.support.project import copy_project
 
 SECRET = "the-secret-of-the-tests-" + "x" * 40
 PATH = "/protected-resource"
@@ -68,7 +68,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]
             else:
                 monkeypatch.setenv(name, value)
         settings.current.cache_clear()
-        gateway_lock.key_source.cache_clear()
+        authorizer.key_source.cache_clear()
 
     unset = ["JWT_SECRET_ID", "JWT_SECRET_FIELD", "JWT_JWKS_URL", "JWT_ALGORITHMS", "JWT_ISSUER"]
     unset += ["JWT_AUDIENCE", "JWT_ROLES_CLAIM", "JWT_LEEWAY_SECONDS", "JWT_MAX_LIFETIME_SECONDS"]

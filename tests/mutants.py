@@ -18,7 +18,7 @@ import tomllib
 from collections import Counter
 from pathlib import Path
 
-from tests.project import PROJECT
+from tests.support.project import PROJECT
 
 COPY = PROJECT / "build" / "mutants"
 LISTED = Path(__file__).with_name("mutants.toml")

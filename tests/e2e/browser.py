@@ -20,8 +20,8 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
 from tests.e2e.conftest import Deployed
-from tests.e2e.embedded_aws import EmbeddedAws
-from tests.project import PROJECT, copy_project
+from tests.support.embedded_aws import EmbeddedAws
+from tests.support.project import PROJECT, copy_project
 
 #: The last two: as root there is no sandbox, and nobody else on this machine is served.
 FLAGS = (

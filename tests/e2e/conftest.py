@@ -16,9 +16,9 @@ from urllib.parse import urlsplit
 import jwt
 import pytest
 
-from tests.e2e import aws_runtime, embedded_aws
-from tests.e2e.embedded_aws import EmbeddedAws
-from tests.project import copy_project
+from tests.support import aws_runtime, embedded_aws
+from tests.support.embedded_aws import EmbeddedAws
+from tests.support.project import copy_project
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -14,9 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from operations import minting, smoke
-from tests.e2e import embedded_aws
-from tests.e2e.embedded_aws import EmbeddedAws
-from tests.project import copy_project
+from tests.support import embedded_aws
+from tests.support.embedded_aws import EmbeddedAws
+from tests.support.project import copy_project
 
 STAGE = "dev"
 

@@ -15,8 +15,8 @@ import pytest
 
 from bench import artifacts
 from bench.artifacts import Artifact
-from tests.e2e import embedded_aws
-from tests.e2e.embedded_aws import EmbeddedAws
+from tests.support import embedded_aws
+from tests.support.embedded_aws import EmbeddedAws
 
 SECRET = "the-secret-of-a-cold-start-" + "x" * 40
 #: What the authorizer loads beside what Lambda's runtime has loaded. Nearly all of it is botocore's.

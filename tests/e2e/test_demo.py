@@ -10,8 +10,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from tests.project import PROJECT
-from tests.test_manage import paste, start
+from tests.operations.test_manage import paste, start
+from tests.support.project import PROJECT
 
 
 def test_the_demo_serves_what_it_prints_and_ctrl_c_ends_it_cleanly() -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from tests.conftest import forge
 from tests.e2e.conftest import Deployed
-from tests.embedded_metrics import metrics_of
+from tests.support.embedded_metrics import metrics_of
 
 UNAUTHORIZED = (401, {"message": "Unauthorized"})
 

@@ -27,15 +27,15 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from operations import gateway_responses
-from tests.e2e import aws_runtime
 from tests.e2e.conftest import Deployed
-from tests.e2e.endpoint import Endpoint, Reply, Request, passing_to
+from tests.support import aws_runtime
+from tests.support.endpoint import Endpoint, Reply, Request, passing_to
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="AWS's runtime client, awslambdaric, runs on Linux only"
 )
 
-RETRY_AFTER = 3.0  # as in chalicelib/keys.py: a failed first fetch is not repeated sooner
+RETRY_AFTER = 3.0  # as in chalicelib/guard/keys/cache.py: a failed first fetch is not repeated sooner
 ROLE = "faults"
 TROUBLE = (500, {"message": "Internal Server Error"})
 UNAUTHORIZED = (401, {"message": "Unauthorized"})

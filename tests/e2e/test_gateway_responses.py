@@ -12,8 +12,8 @@ import pytest
 
 from tests.conftest import PATH
 from tests.e2e.conftest import Answer, Deployed
-from tests.e2e.embedded_aws import EmbeddedAws
-from tests.project import copy_project
+from tests.support.embedded_aws import EmbeddedAws
+from tests.support.project import copy_project
 
 ORIGIN = "https://app.example.com"
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import Deployed
-from tests.e2e.embedded_aws import EmbeddedAws
-from tests.project import PROJECT, copy_project
+from tests.support.embedded_aws import EmbeddedAws
+from tests.support.project import PROJECT, copy_project
 
 
 def follow_the_readme(project: Path, heading: str) -> None:

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e import aws_runtime
 from tests.e2e.conftest import Deployed
-from tests.e2e.load import Flood, Memory, OneEnvironment, Traffic
+from tests.support import aws_runtime
+from tests.support.load import Flood, Memory, OneEnvironment, Traffic
 
 pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="AWS's runtime client, awslambdaric, runs on Linux only"

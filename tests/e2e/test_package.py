@@ -18,7 +18,7 @@ import jwt
 import pytest
 
 from tests.e2e.conftest import Deployed
-from tests.project import PROJECT, copy_project
+from tests.support.project import PROJECT, copy_project
 
 STACK = "api-guard-dev"
 

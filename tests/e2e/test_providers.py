@@ -21,8 +21,8 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 
 from tests.e2e.conftest import Deployed
-from tests.e2e.embedded_aws import REGION, EmbeddedAws, free_port
-from tests.project import PROJECT, copy_project
+from tests.support.embedded_aws import REGION, EmbeddedAws, free_port
+from tests.support.project import PROJECT, copy_project
 
 PASSWORD = "Correct-horse-battery-1"
 

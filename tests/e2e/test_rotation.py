@@ -18,7 +18,7 @@ import jwt
 import pytest
 
 from tests.e2e.conftest import Deployed
-from tests.test_local_http import ask, serving
+from tests.guard.test_local_http import ask, serving
 
 STEPS = ("createSecret", "setSecret", "testSecret", "finishSecret")
 

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from chalicelib.secret import hmac_keys
-from chalicelib.settings import from_environment
+from chalicelib.guard.keys.secret import hmac_keys
+from chalicelib.guard.settings import from_environment
 from operations.why import Judge, explain
 from tests.conftest import SECRET
 from tests.e2e.conftest import Deployed

@@ -12,7 +12,7 @@ import sys
 from pathlib import Path
 
 from operations import matrix
-from tests.project import PROJECT
+from tests.support.project import PROJECT
 
 CORPUS = Path(__file__).with_name("corpus")
 BUILD = PROJECT / "build" / "fuzz"

@@ -6,7 +6,7 @@ import sys
 
 import atheris
 
-with atheris.instrument_imports(include=["chalicelib", "jwt", "json", "tests.rfc"]):
+with atheris.instrument_imports(include=["chalicelib", "jwt", "json", "tests.support.rfc"]):
     from tests.fuzz import targets
 
 atheris.Setup([sys.argv[0], *sys.argv[2:]], targets.TARGETS[sys.argv[1]])

@@ -12,11 +12,13 @@ from collections.abc import Callable
 
 from chalice.app import ChaliceViewError, Request
 
-from chalicelib import body, caller, jwks, policy
-from chalicelib.settings import PUBLIC_KEY_ALGORITHMS
-from chalicelib.tokens import Caller, Key, Requirements
+from chalicelib import body
+from chalicelib.guard import caller, policy
+from chalicelib.guard.keys import jwks
+from chalicelib.guard.settings import PUBLIC_KEY_ALGORITHMS
+from chalicelib.guard.tokens import Caller, Key, Requirements
 from tests.conftest import SECRET, forge
-from tests.rfc import judge
+from tests.support.rfc import judge
 
 NOW = 2_000_000_000.0
 STRICT = Requirements(("HS256", "HS512"), "https://issuer.example", "us", "realm.roles", leeway=30, max_lifetime=3600)
