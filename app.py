@@ -1,63 +1,50 @@
-"""The routes, and who stands in front of them. Who may call what is in chalicelib/rules.py."""
+"""Your routes, and the lines that put the guard in front of them. Who may call what is in chalicelib/rules.py."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from typing import Any
 
-from chalice.app import AuthRequest, Chalice, CORSConfig, Request, Response
+from chalice.app import AuthRequest, BadRequestError, Chalice, ChaliceViewError, Response
 
-from chalicelib.body import json_body
-from chalicelib.guard import authorizer, middleware, rotation, settings
-from chalicelib.guard.keys import secrets_manager
+from chalicelib.guard import Guard, caller_of
+from chalicelib.rules import RULES
 
 app = Chalice(app_name="api-guard")
-
-#: How long API Gateway keeps the authorizer's answer for a token, in seconds (0 to 3600). 300 is its default:
-#: a role that is taken away holds for so long at most, and most requests cost no authorizer at all. A token's
-#: expiry is not affected: the handler lock checks it for every request.
-AUTHORIZER_TTL = 300
-
-#: The origin whose pages may read the answers, if there is one. `Authorization` is named for every such page;
-#: cookies are not, so a page can do no more than a program that has the token.
-ORIGIN = settings.allowed_origin()
-if ORIGIN is not None:
-    app.api.cors = CORSConfig(allow_origin=ORIGIN, max_age=3600)
+guard = Guard(app, RULES)
+rotate_secret = guard.rotation()  # a function that Secrets Manager calls, in stages that set JWT_ROTATION_DAYS
 
 
-@app.authorizer(ttl_seconds=AUTHORIZER_TTL)
+@app.authorizer(ttl_seconds=300)  # for so long API Gateway reuses the answer for a token: 0 to 3600
 def jwt_authorizer(request: AuthRequest) -> dict[str, Any]:
-    # Deployed functions are known by this name in this file: `chalice deploy` never changes a handler string.
-    return authorizer.authorize(request.token, request.method_arn)
+    return guard.authorize(request)
 
 
-@app.lambda_function(name="rotate_secret")
-def rotate_secret(event: dict[str, Any], _context: object) -> None:
-    # Secrets Manager calls it, where `manage.py secret schedule` has told it to.
-    rotation.rotate(event, settings.current(), secrets_manager.client())
-
-
-@app.middleware("http")
-def lock(request: Request, get_response: Callable[[Request], Response]) -> Response:
-    response = middleware.guard(app.routes, request, get_response)
-    if ORIGIN is not None:  # Chalice adds it to what a view answers, but not to what a middleware does
-        response.headers["Access-Control-Allow-Origin"] = ORIGIN
-        response.headers["Access-Control-Expose-Headers"] = "WWW-Authenticate"
-    return response
-
-
-@app.route("/protected-resource", methods=["GET"], authorizer=jwt_authorizer)
+@app.route("/protected-resource", methods=["GET"])
 def read_protected_resource() -> dict[str, Any]:
-    caller = middleware.caller_of(app.current_request)
+    caller = caller_of(app.current_request)
     return {"message": "You may read this.", "subject": caller.subject, "roles": sorted(caller.roles)}
 
 
-@app.route("/protected-resource", methods=["POST"], authorizer=jwt_authorizer)
+#: Lambda takes 6 MB in all and API Gateway 10 MB; an API that needs more than this wants S3.
+MAX_BODY_BYTES = 1024 * 1024
+
+
+class PayloadTooLargeError(ChaliceViewError):
+    STATUS_CODE = 413
+
+
+@app.route("/protected-resource", methods=["POST"])
 def write_protected_resource() -> Response:
+    body: bytes = getattr(app.current_request, "raw_body", b"")
+    if len(body) > MAX_BODY_BYTES:
+        raise PayloadTooLargeError(f"The body is larger than {MAX_BODY_BYTES} bytes.")
+    try:
+        text = json.dumps(json.loads(body.decode()), allow_nan=False)  # NaN and 1e999 parse, but are no JSON
+    except (ValueError, RecursionError):
+        raise BadRequestError("The body is not JSON.") from None
     # As text, because Chalice would send a JSON string without its quotes.
-    return Response(json.dumps(json_body(app.current_request)), headers={"Content-Type": "application/json"})
+    return Response(text, headers={"Content-Type": "application/json"})
 
 
-if settings.handler() == "app.jwt_authorizer":  # not in the API function, in tests or in `chalice package`
-    authorizer.prepare()
+guard.protect(jwt_authorizer)  # last, when every route is known

@@ -1,127 +1,145 @@
-"""The gateway lock: what the Lambda authorizer answers API Gateway."""
+"""The Lambda authorizer: an `Authorization` header becomes what API Gateway is answered."""
 
 from __future__ import annotations
 
-import gc
+import json
 import time
 import traceback
-from functools import cache, lru_cache
+from contextlib import suppress
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
-from chalicelib import rules
-from chalicelib.guard import decision_log, policy, settings, tokens
+from chalicelib.guard import decision_log, policy
+from chalicelib.guard.access import Route, Table
 from chalicelib.guard.caller import Caller, to_context
-from chalicelib.guard.keys import cache as keys
-from chalicelib.guard.keys import sources
-from chalicelib.guard.reason import Reason
+from chalicelib.guard.decision import Decision, Outcome, Reason
+from chalicelib.guard.keys.cache import CachedKeys, KeySet, KeysUnavailable
+from chalicelib.guard.keys.sources import key_source
+from chalicelib.guard.settings import Settings, SettingsError, allowed_origin, current_settings
+from chalicelib.guard.tokens import InvalidToken, Requirements, verify
 
 try:
-    from chalice.local import InvalidAuthorizerError, NotAuthorizedError
+    from chalice.local import LocalGatewayException
 except ImportError:  # Lambda has only Chalice's runtime; there any exception will do
-    NotAuthorizedError = InvalidAuthorizerError = Exception  # type: ignore[misc, assignment]  # base classes only
+    LocalGatewayException = Exception  # type: ignore[misc, assignment]  # a base class only
 
 
-class Unauthorized(NotAuthorizedError):
-    """The client's fault, a 401: API Gateway knows it by its text, `chalice local` by the base class."""
+class AuthorizerError(LocalGatewayException):
+    """What API Gateway answers instead of a policy: 401 if the text is exactly `Unauthorized`, else 500."""
 
-    def __init__(self) -> None:
-        challenge = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
-        super().__init__(_local_headers("UnauthorizedException") | challenge, b'{"message":"Unauthorized"}')
-
-    def __str__(self) -> str:
-        return "Unauthorized"
-
-
-class AuthorizerFailure(InvalidAuthorizerError):
-    """Our own trouble, a 500: API Gateway keeps no answer for it, so it ends when the trouble does."""
-
-    def __init__(self) -> None:
-        message = b'{"message":"Internal Server Error"}'
-        super().__init__(_local_headers("AuthorizerConfigurationException"), message)
+    def __init__(self, code: int, text: str, headers: dict[str, str]) -> None:
+        # For `chalice local`; on AWS the gateway responses of the API answer.
+        origin = allowed_origin()
+        self.CODE, self.text = code, text
+        headers |= {"Access-Control-Allow-Origin": origin} if origin else {}
+        super().__init__(headers, json.dumps({"message": text}, separators=(",", ":")).encode())
 
     def __str__(self) -> str:
-        return "The authorizer failed; its log says why"
+        return self.text
 
 
-def _local_headers(error_type: str) -> dict[str, str]:
-    """Return what `chalice local` answers with; on AWS the gateway responses of the API do."""
-    origin = settings.allowed_origin()
-    return {"x-amzn-ErrorType": error_type} | ({"Access-Control-Allow-Origin": origin} if origin else {})
+class AnswerTooLarge(Exception):
+    """API Gateway would not take the answer; `manage.py deploy` checks that no caller gets such a one."""
 
 
-@cache
-def key_source() -> keys.CachedKeys:
-    return sources.key_source(settings.current())
+class Authorizer:
+    """Answers API Gateway for one table. Settings and keys are read at the first use, and kept."""
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+
+    @cached_property
+    def settings(self) -> Settings:
+        return current_settings()
+
+    @cached_property
+    def keys(self) -> CachedKeys:
+        return key_source(self.settings)
+
+    def prepare(self) -> None:
+        """Do what every first request needs while the function starts, when Lambda gives it its full processor.
+
+        Raises nothing: what fails here is tried again, and logged, when a request comes.
+        """
+        for role in self.table.roles:
+            _patterns(self.table, frozenset({role}))
+        with suppress(Exception):
+            self.keys.current()
+
+    def authorize(self, authorization: str, method_arn: str) -> dict[str, Any]:
+        """Answer with the caller and a policy for the whole API; raise Unauthorized or AuthorizerFailure."""
+        since = decision_log.started()
+        decision, answered = self._answer(authorization, method_arn)
+        decision_log.write("authorizer", decision, since, self.table.roles)
+        # Neither error carries its cause, which Lambda would log. API Gateway caches no 401 and no 500.
+        if decision.outcome is Outcome.UNAUTHORIZED:
+            raise AuthorizerError(401, "Unauthorized", {"WWW-Authenticate": 'Bearer error="invalid_token"'})
+        if answered is None:
+            raise AuthorizerError(500, "Internal Server Error", {})
+        return answered
+
+    def _answer(self, authorization: str, method_arn: str) -> tuple[Decision, dict[str, Any] | None]:
+        route = None
+        try:
+            stage_arn, method, path = policy.parse_method_arn(method_arn)
+            route = self.table.match(method, path)
+            decision = self._decide(authorization, route)
+            return decision, answer(decision.caller, self.table, stage_arn) if decision.caller else None
+        except Exception as error:  # noqa: BLE001  # whatever it is, it must become a 500 and never an Allow or a Deny
+            reason, detail = _explain(error)
+            return Decision(Outcome.ERROR, reason, route=route, detail=detail), None
+
+    def _decide(self, authorization: str, route: Route | None) -> Decision:
+        """Decide with the keys at hand. On an unknown key or bad signature, refresh once (rate-limited) and retry."""
+        requirements = self.settings.requirements
+        decision = decide(authorization, route, self.table, self.keys.current(), requirements, time.time())
+        if decision.reason in {Reason.UNKNOWN_KEY, Reason.BAD_SIGNATURE} and (fresh := self.keys.refreshed()):
+            return decide(authorization, route, self.table, fresh, requirements, time.time())
+        return decision
 
 
-def prepare() -> None:
-    """Fetch the keys before the first request comes, while Lambda gives a starting function its full processor.
-
-    Raises nothing: what is wrong here is tried again, and told, when a request comes.
-    """
-    gc.disable()  # the collector finds nothing to free in what is all kept, now or later
+def decide(
+    authorization: str, route: Route | None, table: Table, keys: KeySet, wanted: Requirements, now: float
+) -> Decision:
+    """Return what this header is answered, and what that means for the route that was asked for. Pure."""
+    about = partial(Decision, route=route, keys_age=keys.age, detail=keys.failure)
     try:
-        key_source().current()
-    except Exception:  # noqa: BLE001  # whatever it is, an import that fails would hide it from the decision log
-        key_source.cache_clear()
-    finally:
-        gc.freeze()
-        gc.enable()
+        caller = verify(authorization, keys.keys, wanted, now)
+    except InvalidToken as refused:
+        return about(Outcome.UNAUTHORIZED, refused.reason, claim=refused.claim, kid=refused.unverified_kid)
+    if route in _permitted(table, caller.roles & table.roles):
+        return about(Outcome.ALLOW, caller=caller, kid=caller.key_id)
+    return about(Outcome.DENY, Reason.NO_PERMISSION, caller=caller, kid=caller.key_id)
 
 
-def authorize(authorization: str, method_arn: str) -> dict[str, Any]:
-    """Answer with the caller and a policy for the whole API; raise Unauthorized or AuthorizerFailure."""
-    about: dict[str, Any] = {"since": decision_log.started()}
-    try:
-        stage_arn, method, path = policy.parse_method_arn(method_arn)
-        about |= {"method": method, "route": rules.match(method, path)}
-        caller = _authenticate(authorization, about)
-        permitted, document = _policy(stage_arn, caller.roles & rules.ROLES)
-        answer = to_context(caller, rules.ROLES) | {"policyDocument": document}
-    except tokens.InvalidToken as refusal:
-        decision_log.record("gateway", "unauthorized", reason=refusal.reason, kid=refusal.unverified_kid, **about)
-        # Neither error carries its cause along: Lambda would log it.
-        raise Unauthorized from None
-    except Exception as trouble:  # noqa: BLE001  # whatever it is, it must become a 500 and never an Allow or a Deny
-        reason, detail = _explain(trouble)
-        decision_log.record("gateway", "error", reason=reason, **{**about, "detail": detail})
-        raise AuthorizerFailure from None
-    # The route that was asked for decides nothing here; the line says what the policy means for it.
-    denied = about["route"] not in permitted
-    outcome, why = ("deny", Reason.NO_PERMISSION) if denied else ("allow", None)
-    decision_log.record("gateway", outcome, reason=why, caller=caller, kid=caller.key_id, **about)
-    return answer
+def answer(caller: Caller, table: Table, stage_arn: str) -> dict[str, Any]:
+    """Return the caller and a policy for the whole API; raise AnswerTooLarge. Pure."""
+    answered = to_context(caller, table.roles)
+    patterns = _patterns(table, caller.roles & table.roles)
+    answered["policyDocument"] = policy.document(stage_arn, patterns)
+    if len(json.dumps(answered)) > policy.MAX_ANSWER_BYTES:
+        raise AnswerTooLarge
+    return answered
+
+
+# A caller may have any of these sets of roles; the table knows few roles, and tokens repeat the same sets.
+@lru_cache(maxsize=256)
+def _permitted(table: Table, known_roles: frozenset[str]) -> frozenset[Route]:
+    return table.permitted(known_roles)
 
 
 @lru_cache(maxsize=256)
-def _policy(stage_arn: str, known_roles: frozenset[str]) -> tuple[frozenset[rules.Route], dict[str, Any]]:
-    """Return what these roles permit and the policy that says so, made once: callers share it, so nobody changes it."""
-    permitted = rules.permitted(known_roles)
-    return permitted, policy.policy_document(stage_arn, permitted, rules.RULES)
+def _patterns(table: Table, known_roles: frozenset[str]) -> policy.Patterns:
+    return policy.patterns(table.permitted(known_roles), table.rules)
 
 
-def _authenticate(authorization: str, about: dict[str, Any]) -> Caller:
-    """Verify with the keys at hand; where none fits, once more with keys fetched anew, if that may be done now."""
-    requirements, source = settings.current().requirements, key_source()
-
-    def verify(with_keys: keys.KeySet) -> Caller:
-        about.update(keys_age=with_keys.age, detail=with_keys.trouble)
-        return tokens.verify(authorization, with_keys.keys, requirements, time.time())
-
-    try:
-        return verify(source.current())
-    except tokens.InvalidToken as refusal:
-        fresh = source.refreshed() if refusal.reason in {Reason.UNKNOWN_KEY, Reason.BAD_SIGNATURE} else None
-        if fresh is None:
-            raise
-        return verify(fresh)
-
-
-def _explain(trouble: Exception) -> tuple[Reason, str]:
-    """Return what the log says: of a stranger's exception only its place, for its text may hold a value."""
-    if isinstance(trouble, settings.SettingsError):
-        return Reason.BAD_SETTING, str(trouble)
-    if isinstance(trouble, keys.KeysUnavailable):
-        return Reason.KEYS_UNAVAILABLE, str(trouble)
-    place = traceback.extract_tb(trouble.__traceback__)[-1]
-    return Reason.UNEXPECTED, f"{type(trouble).__name__} in {place.name}, line {place.lineno}"
+def _explain(error: Exception) -> tuple[Reason, str]:
+    """Return what the log says. Of an unexpected error only the location: its message may hold a secret."""
+    if isinstance(error, SettingsError):
+        return Reason.BAD_SETTING, str(error)
+    if isinstance(error, KeysUnavailable):
+        return Reason.KEYS_UNAVAILABLE, str(error)
+    if isinstance(error, AnswerTooLarge):
+        return Reason.ANSWER_TOO_LARGE, "API Gateway takes 8 KB: manage.py deploy says which roles need more."
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return Reason.UNEXPECTED, f"{type(error).__name__} in {place.name}, line {place.lineno}"

@@ -10,26 +10,16 @@ import json
 import sys
 import time
 from datetime import UTC, datetime
-from functools import lru_cache
 
 from chalicelib.guard import settings
-from chalicelib.guard.caller import Caller
-from chalicelib.guard.reason import Reason
-from chalicelib.rules import ROLES, Route
+from chalicelib.guard.decision import Decision
 
 #: A `kid` is the client's text. One that is longer, or that does not print, is left out.
 MAX_KID_LENGTH = 64
 NAMESPACE = "api-guard"
-#: The members that are metrics by function alone.
-UNITS = {
-    "duration_ms": "Milliseconds",
-    "keys_age_s": "Seconds",
-    "refreshes": "Count",
-    "refresh_failures": "Count",
-    "refresh_ms": "Milliseconds",
-}
-#: What `decisions` are counted by beside the function. Few: CloudWatch bills each combination of values.
-COUNTED_BY = ("outcome", "reason")
+#: The members that are metrics, and their dimensions. CloudWatch bills each combination of values, so they are few:
+#: what else a line has is there for queries.
+METRICS = {"decisions": ("function", "outcome"), "refresh_failures": ("function",)}
 
 
 def started() -> float:
@@ -37,54 +27,39 @@ def started() -> float:
     return time.perf_counter()
 
 
-def record(
-    lock: str,
-    outcome: str,
-    *,
-    since: float,
-    reason: Reason | None = None,
-    detail: str | None = None,
-    caller: Caller | None = None,
-    method: str | None = None,
-    route: Route | None = None,
-    kid: str | None = None,
-    keys_age: float | None = None,
-    request_id: str | None = None,
+def write(
+    check: str, decision: Decision, since: float, known_roles: frozenset[str], request_id: str | None = None
 ) -> None:
-    """Write one line. `outcome` is allow, deny, unauthorized or error; `detail` is text of our own making.
+    """Write one line. `check` is authorizer or middleware.
 
     Never a token, a signature, a secret or a claim beyond subject and roles. JSON escapes whatever could end
     a line, so a client's text cannot forge one; the route is the table's template, not the client's path.
     """
+    caller, kid = decision.caller, decision.kid
     _write(
-        lock=lock,
-        outcome=outcome,
-        reason=reason,
-        detail=detail,
+        check=check,
+        outcome=decision.outcome,
+        reason=decision.reason,
+        claim=decision.claim,
+        detail=decision.detail,
         subject=caller and caller.subject,
-        roles=caller and sorted(caller.roles & ROLES),
-        method=method,
-        route=route and route[1],
-        keys_age_s=keys_age and round(keys_age, 1),
+        roles=caller and sorted(caller.roles & known_roles),
+        method=decision.route and decision.route[0],
+        route=decision.route and decision.route[1],
+        keys_age_s=decision.keys_age and round(decision.keys_age, 1),
         kid=kid if kid and len(kid) <= MAX_KID_LENGTH and kid.isprintable() else None,
         duration_ms=_milliseconds(since),
         request_id=request_id,
     )
 
 
-def record_refresh(since: float, trouble: str | None = None) -> None:
-    """Write that keys were fetched, or why not; `trouble` is text of our own making."""
-    _write(
-        event="keys",
-        detail=trouble,
-        refreshes=1,
-        refresh_failures=int(trouble is not None),
-        refresh_ms=_milliseconds(since),
-    )
+def record_refresh(since: float, failure: str | None = None) -> None:
+    """Write that keys were fetched, or why not; `failure` is text of our own."""
+    _write(event="keys", detail=failure, refresh_failures=int(failure is not None), refresh_ms=_milliseconds(since))
 
 
 def note(detail: str) -> None:
-    """Write a line about the keys; `detail` is text of our own making."""
+    """Write a line about the keys; `detail` is text of our own."""
     _write(event="keys", detail=detail)
 
 
@@ -92,37 +67,24 @@ def _milliseconds(since: float) -> float:
     return round((time.perf_counter() - since) * 1000, 3)
 
 
+_AS_JSON = json.JSONEncoder(separators=(",", ":")).encode
+_EMBEDDED = {
+    name: _AS_JSON([{"Namespace": NAMESPACE, "Dimensions": [dimensions], "Metrics": [{"Name": name, "Unit": "Count"}]}])
+    for name, dimensions in METRICS.items()
+}
+
+
 def _write(**members: object) -> None:
-    now = datetime.now(UTC)
+    now, function, end = datetime.now(UTC), settings.function_name(), "}\n"
     line: dict[str, object] = {"time": now.isoformat(timespec="milliseconds")}
     line |= {name: value for name, value in members.items() if value is not None}
-    function, metrics = settings.function_name(), None
     if function is not None:
-        line |= {"function": function} | ({"decisions": 1} if "outcome" in line else {})
-        metrics = _embedded_metrics(tuple(line))
-    text = _AS_JSON(line)
-    if metrics is not None:
-        text = f'{text[:-1]},"_aws":{{"Timestamp":{int(now.timestamp() * 1000)},"CloudWatchMetrics":{metrics}}}}}'
+        line["function"] = function
+        metric = "refresh_failures"
+        if "outcome" in line:
+            metric, line["decisions"] = "decisions", 1
+        if metric in line:
+            end = f',"_aws":{{"Timestamp":{int(now.timestamp() * 1000)},"CloudWatchMetrics":{_EMBEDDED[metric]}}}}}\n'
     # One write for the line and its end: `chalice local` answers in threads.
-    sys.stdout.write(text + "\n")
+    sys.stdout.write(_AS_JSON(line)[:-1] + end)
     sys.stdout.flush()
-
-
-_AS_JSON = json.JSONEncoder(separators=(",", ":")).encode
-
-
-@lru_cache(maxsize=64)
-def _embedded_metrics(members: tuple[str, ...]) -> str | None:
-    """Return the JSON that makes metrics of these members: it names only what the line has, as the format wants.
-
-    Kept, for it is half of a line and the same for most of them.
-    """
-    measured = [{"Name": name, "Unit": unit} for name, unit in UNITS.items() if name in members]
-    if not measured:
-        return None
-    directives = [{"Namespace": NAMESPACE, "Dimensions": [["function"]], "Metrics": measured}]
-    if "outcome" in members:
-        by = [["function", name] for name in COUNTED_BY if name in members]
-        counted = [{"Name": "decisions", "Unit": "Count"}]
-        directives.append({"Namespace": NAMESPACE, "Dimensions": by, "Metrics": counted})
-    return _AS_JSON(directives)

@@ -1,4 +1,4 @@
-"""The handler lock: a middleware in front of every view that checks caller, method and route once more.
+"""The second check: a middleware in front of every view looks at caller, method and route of each request.
 
 It closes what the gateway cannot: an answer in API Gateway's cache that outlives the token, `*` in a policy
 that crosses `/`, a resource policy that allows, a function that is invoked past the gateway.
@@ -9,56 +9,73 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import unquote
 
 from chalice.app import Request, Response
 
-from chalicelib import rules
 from chalicelib.guard import decision_log
+from chalicelib.guard.access import OWNER, PUBLIC, Route, Table
 from chalicelib.guard.caller import Caller, from_context
-from chalicelib.guard.reason import Reason
+from chalicelib.guard.decision import Decision, Outcome, Reason
 
 # RFC 6750 section 3: never without a parameter, and without an error code where there was no credential at all.
-_CHALLENGES = {
+_CHALLENGES: dict[Reason | None, str] = {
     Reason.NO_PERMISSION: 'Bearer error="insufficient_scope"',
+    Reason.NOT_OWNER: 'Bearer error="insufficient_scope"',
     Reason.EXPIRED: 'Bearer error="invalid_token"',
     Reason.NO_CALLER: 'Bearer realm="api"',
 }
 
 
-def guard(
-    routes: Mapping[str, Mapping[str, Any]],
+def decide(route: Route, authorizer: object, parameters: Mapping[str, str], table: Table, now: float) -> Decision:
+    """Return what a request is answered. `authorizer` is requestContext.authorizer, `parameters` the path's. Pure."""
+    group = table.rules.get(route, frozenset())
+    if group == PUBLIC:
+        return Decision(Outcome.ALLOW, route=route)
+    try:
+        caller = from_context(authorizer)
+    except (ValueError, RecursionError):  # RecursionError: nested JSON
+        return Decision(Outcome.UNAUTHORIZED, Reason.NO_CALLER, route=route)
+    if now >= caller.expires_at:
+        return Decision(Outcome.UNAUTHORIZED, Reason.EXPIRED, caller, route)
+    if group & OWNER and not group & caller.roles and not _owns(caller.subject, parameters.get("sub", "")):
+        return Decision(Outcome.DENY, Reason.NOT_OWNER, caller, route)
+    if not group & (caller.roles | OWNER):
+        return Decision(Outcome.DENY, Reason.NO_PERMISSION, caller, route)
+    return Decision(Outcome.ALLOW, None, caller, route)
+
+
+def _owns(subject: str, encoded: str) -> bool:
+    # REST APIs hand over path parameters percent-encoded. A path cannot carry `.`, `..` or a slash within a segment.
+    return unquote(encoded, errors="surrogateescape") == subject and subject not in {".", ".."} and "/" not in subject
+
+
+def check(
     request: Request | None,
     get_response: Callable[[Request], Response],
-    table: Mapping[rules.Route, frozenset[str]] = rules.RULES,
+    routes: Mapping[str, Mapping[str, Any]],
+    table: Table,
 ) -> Response:
-    """Let the request through to its view, or answer 401 or 403 as the table says. `routes` are the app's."""
+    """Pass the request to its view, or answer 401 or 403. `routes` are the app's."""
     since = decision_log.started()
     if request is None:  # an event that API Gateway never sends: Chalice found no route in it
-        return _refuse(Reason.NO_CALLER, since)
+        decision = Decision(Outcome.UNAUTHORIZED, Reason.NO_CALLER)
+        decision_log.write("middleware", decision, since, table.roles)
+        return _refuse(decision)
     if request.method not in routes.get(request.path, {}):
         return get_response(request)  # there is no view to guard: Chalice answers 405
-    route = (request.method, request.path)
-    about: dict[str, Any] = {
-        "method": request.method,
-        "route": route,
-        "request_id": request.context.get("requestId"),
-    }
-    group = table.get(route, frozenset())
-    if group == rules.PUBLIC:
-        decision_log.record("handler", "allow", since=since, **about)
-        return get_response(request)
-    try:
-        caller = from_context(request.context.get("authorizer"))
-    except ValueError:
-        return _refuse(Reason.NO_CALLER, since, **about)
-    about["caller"] = caller
-    if time.time() >= caller.expires_at:
-        return _refuse(Reason.EXPIRED, since, **about)
-    if not group & caller.roles:
-        return _refuse(Reason.NO_PERMISSION, since, **about)
-    decision_log.record("handler", "allow", since=since, **about)
-    request._caller = caller  # type: ignore[attr-defined]  # the underscore keeps it out of request.to_dict()
+    parameters, authorizer = request.uri_params or {}, request.context.get("authorizer")
+    decision = decide((request.method, request.path), authorizer, parameters, table, time.time())
+    decision_log.write("middleware", decision, since, table.roles, request.context.get("requestId"))
+    if decision.outcome is not Outcome.ALLOW:
+        return _refuse(decision)
+    request._caller = decision.caller  # type: ignore[attr-defined]  # the underscore keeps it out of to_dict()
     return get_response(request)
+
+
+def _refuse(decision: Decision) -> Response:
+    status, message = (403, "Forbidden") if decision.outcome is Outcome.DENY else (401, "Unauthorized")
+    return Response({"message": message}, {"WWW-Authenticate": _CHALLENGES[decision.reason]}, status)
 
 
 def caller_of(request: Request | None) -> Caller:
@@ -67,11 +84,3 @@ def caller_of(request: Request | None) -> Caller:
     if not isinstance(caller, Caller):
         raise LookupError("this request has no caller: the table says that its route is public")
     return caller
-
-
-def _refuse(reason: Reason, since: float, **about: Any) -> Response:
-    outcome, status, message = "unauthorized", 401, "Unauthorized"
-    if reason is Reason.NO_PERMISSION:
-        outcome, status, message = "deny", 403, "Forbidden"
-    decision_log.record("handler", outcome, since=since, reason=reason, **about)
-    return Response({"message": message}, status_code=status, headers={"WWW-Authenticate": _CHALLENGES[reason]})

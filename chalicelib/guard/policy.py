@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable
 from typing import Any
 
-from chalicelib.rules import METHODS, Route
+from chalicelib.guard.access import METHODS, Route
 
 # arn:partition:execute-api:region:account:api/stage/METHOD/path
 _STAGE_ARN = re.compile(r"(arn:[a-z0-9-]+:execute-api:[a-z0-9-]*:\d*:[A-Za-z0-9]+/[^/:*?]+)/(\w+)/(.*)", re.DOTALL)
@@ -27,24 +27,26 @@ def parse_method_arn(method_arn: str) -> tuple[str, str, str]:
     return match[1], match[2], "/" + match[3].lstrip("/")
 
 
-def policy_document(stage_arn: str, permitted: frozenset[Route], routes: Iterable[Route]) -> dict[str, Any]:
-    """Return the policy of a caller who may call `permitted` and nothing else of `routes`, all that the API has.
+MAX_ANSWER_BYTES = 8000
+Patterns = tuple[tuple[str, ...], tuple[str, ...]]
 
-    What is not allowed is denied in so many words: a resource policy that allows the API would otherwise
-    turn an implicit deny into an allow. A public route counts as not permitted: nobody asks a policy for it.
-    """
+
+def patterns(permitted: frozenset[Route], routes: Iterable[Route]) -> Patterns:
     if not permitted:
-        return _document(_statement("Deny", [f"{stage_arn}/*"]))
+        return (), ("*",)
     open_, closed = sorted(map(_pattern, permitted)), sorted(map(_pattern, set(routes) - permitted))
     methods = {method for method, _ in permitted}
     allow = _cover(open_, closed)
     deny = [f"{method}/*" for method in METHODS if method not in methods]
     for pattern in _cover([pattern for pattern in closed if pattern.split("/")[0] in methods], open_):
-        # Where a Deny would take from a permitted route it is left out, and the handler lock closes what an Allow
-        # or a resource policy opens.
         if not any(_takes_from(pattern, other) for other in _taken(pattern, open_)):
             deny.append(pattern)
-    return _document(_statement("Allow", _arns(stage_arn, allow)), _statement("Deny", _arns(stage_arn, deny)))
+    return tuple(_arns("", allow)), tuple(_arns("", deny))
+
+
+def document(stage_arn: str, patterns: Patterns) -> dict[str, Any]:
+    allow, deny = ([f"{stage_arn}/{p}" for p in ps] for ps in patterns)
+    return _document(_statement("Allow", allow), _statement("Deny", deny))
 
 
 def _document(*statements: dict[str, Any]) -> dict[str, Any]:
@@ -61,7 +63,7 @@ def _arns(stage_arn: str, patterns: list[str]) -> list[str]:
     # `chalice local` writes the root's method ARN with two slashes.
     needed = [p for p in patterns if not any(other != p and _contains(other, p) for other in patterns)]
     twice = (f"{pattern}/" for pattern in needed if pattern.endswith("/"))
-    return [f"{stage_arn}/{pattern}" for pattern in [*needed, *twice]]
+    return [*needed, *twice]
 
 
 def _pattern(route: Route) -> str:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache
+from typing import Any
 from urllib.parse import urlsplit
 
 from chalicelib.guard.tokens import Requirements
@@ -15,14 +15,26 @@ from chalicelib.guard.tokens import Requirements
 #: RFC 7518 section 3.2: the secret is at least as long as the hash.
 SECRET_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}
 #: What a public key can verify. ES256K and the SHA-1 family are left out: no identity provider needs them.
-PUBLIC_KEY_ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
+PUBLIC_KEY_ALGORITHMS: tuple[str, ...] = (
+    "RS256",
+    "RS384",
+    "RS512",
+    "PS256",
+    "PS384",
+    "PS512",
+    "ES256",
+    "ES384",
+    "ES512",
+)
+PUBLIC_KEY_ALGORITHMS += ("EdDSA", "Ed25519")  # RFC 9864 names the curve
 # RFC 6454 section 6.2: scheme, host and port. Nothing in it can end the quotes that API Gateway wants around it.
 _ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
+MAX_CALLER_CLAIMS = 16
 HOW_TO_MAKE_ONE = """make one with: python3 -c "import secrets; print(secrets.token_urlsafe(64))\""""
 
 
 class SettingsError(Exception):
-    """A setting is wrong. The text names the variable, the fault and the mend, never a secret's value."""
+    """A setting is wrong. The text names the variable, the fault and the fix, never a secret's value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,9 +47,19 @@ class Settings:
     local_secret: str | None = field(repr=False)
     jwks_url: str | None
     accept_previous_key: bool
+    rotation_days: int | None
     key_ttl: int
     key_max_stale: int
     allowed_origin: str | None
+
+
+#: Every variable that `from_environment` reads.
+NAMES = (
+    *("AUTHORIZER_SECRET", "CORS_ALLOWED_ORIGIN", "JWT_SECRET_ID", "JWT_SECRET_FIELD", "JWT_PREVIOUS_KEY"),
+    *("JWT_ROTATION_DAYS", "JWT_JWKS_URL", "JWT_ALGORITHMS", "JWT_ISSUER", "JWT_AUDIENCE", "JWT_AUDIENCE_CLAIM"),
+    *("JWT_TOKEN_TYPE", "JWT_REQUIRED_CLAIMS", "JWT_CALLER_CLAIMS", "JWT_ROLES_CLAIM", "JWT_ROLES_FORMAT"),
+    *("JWT_LEEWAY_SECONDS", "JWT_MAX_LIFETIME_SECONDS", "JWT_KEY_TTL_SECONDS", "JWT_KEY_MAX_STALE_SECONDS"),
+)
 
 
 def function_name() -> str | None:
@@ -45,32 +67,42 @@ def function_name() -> str | None:
     return os.environ.get("AWS_LAMBDA_FUNCTION_NAME")
 
 
-def allowed_origin() -> str | None:
-    """Return the origin whose pages may read answers. A wrong setting allows none; `current` says what is wrong."""
-    with suppress(SettingsError):
-        return _origin(os.environ)
-    return None
-
-
-@cache
-def current() -> Settings:
-    """Return the settings of this process; raise SettingsError, every time until they are mended."""
-    return from_environment(os.environ)
-
-
 def handler() -> str | None:
     """Return the handler that Lambda runs this process for, such as app.jwt_authorizer; None outside Lambda."""
     return os.environ.get("_HANDLER")
 
 
+def rotation_days() -> str | None:
+    """Return JWT_ROTATION_DAYS as it is written; `from_environment` says what is wrong with it."""
+    return os.environ.get("JWT_ROTATION_DAYS")
+
+
+def allowed_origin() -> str | None:
+    """Return the origin whose pages may read answers. A wrong setting allows none; `current_settings` says why."""
+    with suppress(SettingsError):
+        return _origin(os.environ)
+    return None
+
+
+def current_settings() -> Settings:
+    """Return the settings of this process; raise SettingsError until they are right."""
+    return from_environment(os.environ)
+
+
 def from_environment(environment: Mapping[str, str]) -> Settings:
     """Return the settings that these variables make, or raise SettingsError. An empty variable is unset."""
     given = {name: value for name, value in environment.items() if value}
+    for name in given:
+        if name.startswith("JWT_") and name not in NAMES:
+            from difflib import get_close_matches  # for this sentence alone
+
+            nearest = get_close_matches(name, NAMES, 1, 0)[0]
+            raise SettingsError(f"{name} is no setting, so it would have no effect: write {nearest}, or remove it.")
     local_secret, jwks_url = given.get("AUTHORIZER_SECRET"), given.get("JWT_JWKS_URL")
     if local_secret is not None and "AWS_LAMBDA_FUNCTION_NAME" in given:
         raise SettingsError(
             "AUTHORIZER_SECRET is set inside Lambda, where everyone who may read the function's configuration"
-            " can read it: take it out and name a secret in Secrets Manager with JWT_SECRET_ID."
+            " can read it: remove it and name a secret in Secrets Manager with JWT_SECRET_ID."
         )
     if local_secret is not None and jwks_url is not None:
         raise SettingsError(
@@ -78,26 +110,56 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         )
     if jwks_url is not None:
         _check_jwks(jwks_url, given)
-    lifetime = "JWT_MAX_LIFETIME_SECONDS"
     return Settings(
-        requirements=Requirements(
-            algorithms=_algorithms(given, tuple(SECRET_BYTES) if jwks_url is None else PUBLIC_KEY_ALGORITHMS),
-            issuer=given.get("JWT_ISSUER"),
-            audience=given.get("JWT_AUDIENCE"),
-            roles_claim=given.get("JWT_ROLES_CLAIM", "roles"),
-            roles_in_text=_choice(given, "JWT_ROLES_FORMAT", ("list", "space-separated")) == "space-separated",
-            leeway=_seconds(given, "JWT_LEEWAY_SECONDS", 0, 0, 120),
-            max_lifetime=_seconds(given, lifetime, 0, 1, 10**9) if lifetime in given else None,
-        ),
+        requirements=_requirements(given, tuple(SECRET_BYTES) if jwks_url is None else PUBLIC_KEY_ALGORITHMS),
         secret_id=given.get("JWT_SECRET_ID", "jwt-secret-key"),
         secret_field=given.get("JWT_SECRET_FIELD", "my_secret_key"),
         local_secret=local_secret,
         jwks_url=jwks_url,
         accept_previous_key=_choice(given, "JWT_PREVIOUS_KEY", ("accept", "refuse")) == "accept",
-        key_ttl=_seconds(given, "JWT_KEY_TTL_SECONDS", 300, 1, 3600),
-        key_max_stale=_seconds(given, "JWT_KEY_MAX_STALE_SECONDS", 3600, 0, 86400),
+        rotation_days=_number(given, "JWT_ROTATION_DAYS", None, 1, 1000, "days"),
+        key_ttl=_number(given, "JWT_KEY_TTL_SECONDS", 300, 1, 3600),
+        key_max_stale=_number(given, "JWT_KEY_MAX_STALE_SECONDS", 3600, 0, 86400),
         allowed_origin=_origin(given),
     )
+
+
+def _requirements(given: Mapping[str, str], known_algorithms: tuple[str, ...]) -> Requirements:
+    claims, audience_claim = _required_claims(given), given.get("JWT_AUDIENCE_CLAIM", "aud")
+    if audience_claim != "aud" and claims.get("token_use") != "access":
+        # Another claim means what `aud` means in Cognito's access tokens alone.
+        raise SettingsError(
+            f"JWT_AUDIENCE_CLAIM is {audience_claim[:20]!r}: this is for Amazon Cognito's access tokens, which have"
+            " no aud; set JWT_REQUIRED_CLAIMS=token_use=access too, or unset it."
+        )
+    caller_claims = _words(given, "JWT_CALLER_CLAIMS")
+    if len(caller_claims) > MAX_CALLER_CLAIMS:
+        raise SettingsError(f"JWT_CALLER_CLAIMS names {len(caller_claims)} claims: {MAX_CALLER_CLAIMS} at most.")
+    return Requirements(
+        algorithms=_algorithms(given, known_algorithms),
+        issuer=given.get("JWT_ISSUER"),
+        audiences=_words(given, "JWT_AUDIENCE"),
+        audience_claim=audience_claim,
+        token_type=given.get("JWT_TOKEN_TYPE"),
+        claims=claims,
+        caller_claims=caller_claims,
+        roles_claim=given.get("JWT_ROLES_CLAIM", "roles"),
+        roles_in_text=_choice(given, "JWT_ROLES_FORMAT", ("list", "space-separated")) == "space-separated",
+        leeway=_number(given, "JWT_LEEWAY_SECONDS", 0, 0, 120),
+        max_lifetime=_number(given, "JWT_MAX_LIFETIME_SECONDS", None, 1, 10**9),
+    )
+
+
+def _required_claims(given: Mapping[str, str]) -> dict[str, str]:
+    pairs = [word.partition("=") for word in given.get("JWT_REQUIRED_CLAIMS", "").split()]
+    if not all(name and value for name, _, value in pairs) or len({name for name, _, _ in pairs}) != len(pairs):
+        raise SettingsError("JWT_REQUIRED_CLAIMS must be claim=text, separated by spaces, each claim once.")
+    return {name: value for name, _, value in pairs}
+
+
+def _words(given: Mapping[str, str], name: str) -> tuple[str, ...]:
+    """Return a list that commas or spaces separate, each word once."""
+    return tuple(dict.fromkeys(given.get(name, "").replace(",", " ").split()))
 
 
 def _origin(given: Mapping[str, str]) -> str | None:
@@ -119,20 +181,22 @@ def _check_jwks(url: str, given: Mapping[str, str]) -> None:
     loopback = parts.scheme == "http" and parts.hostname in {"127.0.0.1", "::1", "localhost"}
     if not ((parts.scheme == "https" and parts.hostname) or loopback):
         raise SettingsError("JWT_JWKS_URL must start with https:// (http:// is for loopback alone, in tests).")
+    if "JWT_ROTATION_DAYS" in given:
+        raise SettingsError("JWT_ROTATION_DAYS is set with JWT_JWKS_URL: the provider rotates its own keys; unset it.")
     for name in ("JWT_ISSUER", "JWT_AUDIENCE"):
-        # Without them a token that the provider made for anybody else would stand here.
+        # Without them a token that the provider made for anybody else would be valid here.
         if name not in given:
             raise SettingsError(f"{name} is not set: with JWT_JWKS_URL both JWT_ISSUER and JWT_AUDIENCE are needed.")
 
 
 def _algorithms(given: Mapping[str, str], known: tuple[str, ...]) -> tuple[str, ...]:
     """Return the allow-list. Secrets and public keys never share one: a public key is everybody's HS256 secret."""
-    listed = tuple(given.get("JWT_ALGORITHMS", known[0]).replace(",", " ").split())
+    listed = _words({"JWT_ALGORITHMS": known[0], **given}, "JWT_ALGORITHMS")
     wrong = [name for name in listed if name not in known]
     if wrong or not listed:
         where = "with JWT_JWKS_URL" if known is PUBLIC_KEY_ALGORITHMS else "without JWT_JWKS_URL"
         raise SettingsError(
-            f"JWT_ALGORITHMS may list {', '.join(known)} {where}; mend {' '.join(wrong)[:40] or 'the empty list'}."
+            f"JWT_ALGORITHMS may list {', '.join(known)} {where}; fix {' '.join(wrong)[:40] or 'the empty list'}."
         )
     return listed
 
@@ -145,8 +209,11 @@ def _choice(given: Mapping[str, str], name: str, choices: tuple[str, ...]) -> st
     return chosen
 
 
-def _seconds(given: Mapping[str, str], name: str, default: int, least: int, most: int) -> int:
-    text = given.get(name, str(default))
+def _number(given: Mapping[str, str], name: str, default: Any, least: int, most: int, unit: str = "seconds") -> Any:
+    """Return a whole number, or `default` if it is unset."""
+    if name not in given:
+        return default
+    text = given[name]
     if not (text.isascii() and text.isdigit() and len(text) <= 10 and least <= int(text) <= most):
-        raise SettingsError(f"{name} is {text[:20]!r}: write a whole number of seconds from {least} to {most}.")
+        raise SettingsError(f"{name} is {text[:20]!r}: write a whole number of {unit} from {least} to {most}.")
     return int(text)

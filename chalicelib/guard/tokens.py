@@ -1,11 +1,9 @@
-"""A bearer token becomes a Caller, or is refused with a reason.
+"""A bearer token becomes a Caller, or is refused with a reason. Pure: keys and clock are passed in."""
 
-Pure: keys and clock are passed in. PyJWT does the cryptography, with a key that is bound to its algorithm. The
-form is read here, once and more strictly than PyJWT reads it, before any cryptography; PyJWT's `decode` would
-read it again and prepare the key again, which took two thirds of a decision. The claims are checked here,
-because PyJWT reads the wall clock itself, reports a future `nbf` and a future `iat` as one error, and takes
-`"exp": "1"` and `10**400` for dates.
-"""
+# PyJWT does the cryptography, with a key that is bound to its algorithm. The form is read here, once and more
+# strictly than PyJWT reads it, before any cryptography; PyJWT's `decode` would read it again and prepare the key
+# again, which took two thirds of a decision. The claims are checked here, because PyJWT reads the wall clock itself,
+# reports a future `nbf` and a future `iat` as one error, and takes `"exp": "1"` and `10**400` for dates.
 
 from __future__ import annotations
 
@@ -13,13 +11,14 @@ import base64
 import json
 import math
 import re
-from collections.abc import Sequence
+import unicodedata
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import jwt
 
-from chalicelib.guard.caller import Caller
-from chalicelib.guard.reason import Reason
+from chalicelib.guard.caller import MAX_CLAIMS_BYTES, Caller
+from chalicelib.guard.decision import Reason
 
 MAX_TOKEN_BYTES = 8192
 #: OpenID Connect Core section 2 bounds `sub` at 255; it also keeps the authorizer's answer small.
@@ -40,11 +39,12 @@ _LAST_CHARACTERS = (_ALPHABET, "", _ALPHABET[::16], _ALPHABET[::4])
 
 
 class InvalidToken(Exception):
-    """The token does not stand; `reason` is for the log alone."""
+    """The token is invalid. `reason`, and `claim`, the claim or header parameter at fault, are for the log alone."""
 
-    def __init__(self, reason: Reason, unverified_kid: str | None = None) -> None:
+    def __init__(self, reason: Reason, claim: str | None = None, unverified_kid: str | None = None) -> None:
         super().__init__(reason.value)
         self.reason = reason
+        self.claim = claim
         self.unverified_kid = unverified_kid
 
 
@@ -72,11 +72,18 @@ class Requirements:
 
     `roles_claim` is a claim's name or, where no claim has that very name, a path of names joined by dots.
     `roles_in_text`: the roles are one text, separated by spaces, as in `scope` (RFC 8693 section 4.2).
+    `audiences`: the token must be for one of them. `audience_claim` is `aud`, or a text claim to compare instead.
+    `token_type`: what `typ` must be (RFC 8725 section 3.11). `claims`: these must be exactly this text.
+    `caller_claims`: what views get as `caller.claims`.
     """
 
     algorithms: tuple[str, ...] = ("HS256",)
     issuer: str | None = None
-    audience: str | None = None
+    audiences: tuple[str, ...] = ()
+    audience_claim: str = "aud"
+    token_type: str | None = None
+    claims: Mapping[str, str] = field(default_factory=dict)
+    caller_claims: tuple[str, ...] = ()
     roles_claim: str = "roles"
     roles_in_text: bool = False
     leeway: int = 0
@@ -86,37 +93,47 @@ class Requirements:
 def verify(authorization: str, keys: Sequence[Key], requirements: Requirements, now: float) -> Caller:
     """Return the caller whom the `Authorization` header proves; raise InvalidToken for any fault of it.
 
-    `keys` come newest first. `now` is Unix time in seconds. Any other exception is our own trouble.
+    `keys` come newest first. `now` is Unix time in seconds. Any other exception is a fault of ours.
     """
     signed, header_segment, payload_segment, signature_segment = _compact_jws(authorization)
     unverified_header = _json_object(_base64url(header_segment))
     if "crit" in unverified_header:
         # RFC 7515 section 4.1.11: we understand no extension, so a token that insists on one is refused.
         # `jku`, `jwk`, `x5u` and `x5c` are ignored: keys come from `keys` alone.
-        raise InvalidToken(Reason.CRITICAL_HEADER)
+        raise InvalidToken(Reason.CRITICAL_HEADER, "crit")
     if str(unverified_header.get("cty")).upper() == "JWT":
-        raise InvalidToken(Reason.MALFORMED)  # RFC 7519 section 7.2, step 8: a token in a token; claims are no token
+        raise InvalidToken(Reason.MALFORMED, "cty")  # RFC 7519 section 7.2, step 8: a token inside a token
     if unverified_header.get("b64") is False:
-        raise InvalidToken(Reason.MALFORMED)  # RFC 7797 section 6: only together with `crit`
+        raise InvalidToken(Reason.MALFORMED, "b64")  # RFC 7797 section 6: only together with `crit`
     algorithm = unverified_header.get("alg")
     if algorithm not in requirements.algorithms:
-        raise InvalidToken(Reason.WRONG_ALGORITHM)
+        raise InvalidToken(Reason.WRONG_ALGORITHM, "alg")
+    _check_type(unverified_header, requirements)
     unverified_kid = unverified_header.get("kid")
     if not (unverified_kid is None or isinstance(unverified_kid, str)):
-        raise InvalidToken(Reason.MALFORMED)
+        raise InvalidToken(Reason.MALFORMED, "kid")
     usable = [
         key
         for key in keys
         if key.jwk.algorithm_name == algorithm and (unverified_kid is None or key.id in {None, unverified_kid})
     ]
     if not usable:
-        raise InvalidToken(Reason.UNKNOWN_KEY, unverified_kid)
+        raise InvalidToken(Reason.UNKNOWN_KEY, "kid", unverified_kid)
     signature, payload = _base64url(signature_segment), _base64url(payload_segment)
     for key in usable[:MAX_KEYS_TRIED]:
         # The key's own algorithm, which is the one that the header names and the allow-list holds.
         if key.jwk.Algorithm.verify(signed.encode(), key.jwk.key, signature):
             return _caller(_json_object(payload), key.id, requirements, now)
-    raise InvalidToken(Reason.BAD_SIGNATURE, unverified_kid)
+    raise InvalidToken(Reason.BAD_SIGNATURE, None, unverified_kid)
+
+
+def _check_type(unverified_header: Mapping[str, object], requirements: Requirements) -> None:
+    """Compare `typ`, as media types are: in any letter case, `application/` left out (RFC 7515 section 4.1.9)."""
+    unverified_type = str(unverified_header.get("typ", "")).lower().removeprefix("application/")
+    wanted = (requirements.token_type or unverified_type).lower().removeprefix("application/")
+    # A DPoP proof is signed by the client itself (RFC 9449 section 4.2).
+    if unverified_type != wanted or unverified_type == "dpop+jwt":
+        raise InvalidToken(Reason.WRONG_TOKEN_TYPE, "typ")
 
 
 def _compact_jws(authorization: str) -> tuple[str, str, str, str]:
@@ -172,71 +189,105 @@ _STRICT_JSON = json.JSONDecoder(parse_constant=_refuse, object_pairs_hook=_uniqu
 
 
 def _caller(claims: dict[str, object], key_id: str | None, requirements: Requirements, now: float) -> Caller:
-    required = {"exp", "sub"}
-    if requirements.issuer is not None:
-        required.add("iss")
-    if requirements.audience is not None:
-        required.add("aud")
-    if requirements.max_lifetime is not None:
-        required.add("iat")  # without it nobody can say how long the token lives
-    if not required <= claims.keys():
-        raise InvalidToken(Reason.MISSING_CLAIM)
+    required = ["exp", "sub", *requirements.claims]
+    required += ["iss"] if requirements.issuer is not None else []
+    required += [requirements.audience_claim] if requirements.audiences else []
+    required += ["iat"] if requirements.max_lifetime is not None else []  # without it the lifetime is unknown
+    for name in required:
+        if name not in claims:
+            raise InvalidToken(Reason.MISSING_CLAIM, name)
+    if "cnf" in claims:
+        # RFC 9449 section 7.2: taken as a bearer token, it would lose the proof of possession that it is bound to.
+        raise InvalidToken(Reason.WRONG_TOKEN_TYPE, "cnf")
 
     subject, issuer, _ = (_text(claims, name) for name in ("sub", "iss", "jti"))
-    if not subject or not subject.isprintable() or len(subject.encode()) > MAX_SUBJECT_BYTES:
-        raise InvalidToken(Reason.WRONG_CLAIM_TYPE)
+    if not _is_subject(subject):
+        raise InvalidToken(Reason.WRONG_CLAIM_TYPE, "sub")
     roles = _roles(claims, requirements)
-    # Rounded down, so that both locks refuse from the same second on.
+    _check_dates(claims, requirements, now)
+    if requirements.issuer is not None and issuer != requirements.issuer:
+        raise InvalidToken(Reason.WRONG_ISSUER, "iss")
+    _check_audience(claims, requirements)
+    for name, value in requirements.claims.items():
+        if claims[name] != value:
+            raise InvalidToken(Reason.WRONG_CLAIM_VALUE, name)
+    # Rounded down, so that authorizer and middleware refuse from the same second on.
+    expires = math.floor(_numeric_date(claims, "exp")) + requirements.leeway
+    return Caller(subject, roles, expires, _caller_claims(claims, requirements.caller_claims), key_id)
+
+
+def _is_subject(text: str) -> bool:
+    """Whether a log and a terminal can show it: no control, format, surrogate or line separator character."""
+    plain = text.isprintable() or not any(unicodedata.category(c) in {"Cc", "Cf", "Cs", "Zl", "Zp"} for c in text)
+    return plain and 0 < len(text.encode()) <= MAX_SUBJECT_BYTES
+
+
+def _check_dates(claims: dict[str, object], requirements: Requirements, now: float) -> None:
     expires = math.floor(_numeric_date(claims, "exp"))
     latest_start = now + requirements.leeway
-
     if now >= expires + requirements.leeway:
-        raise InvalidToken(Reason.EXPIRED)
+        raise InvalidToken(Reason.EXPIRED, "exp")
     if "nbf" in claims and _numeric_date(claims, "nbf") > latest_start:
-        raise InvalidToken(Reason.NOT_YET_VALID)
+        raise InvalidToken(Reason.NOT_YET_VALID, "nbf")
     if "iat" in claims:
         issued = _numeric_date(claims, "iat")
         if issued > latest_start:
-            raise InvalidToken(Reason.ISSUED_IN_FUTURE)
+            raise InvalidToken(Reason.ISSUED_IN_FUTURE, "iat")
         if requirements.max_lifetime is not None and expires - issued > requirements.max_lifetime:
-            raise InvalidToken(Reason.LIFETIME_TOO_LONG)
-    if requirements.issuer is not None and issuer != requirements.issuer:
-        raise InvalidToken(Reason.WRONG_ISSUER)
-    if "aud" in claims:
-        # RFC 7519 section 4.1.3: a token made out to somebody is refused by everybody else, and so by us
-        # where no audience is set.
-        audience = claims["aud"]
-        if requirements.audience not in _texts([audience] if isinstance(audience, str) else audience):
-            raise InvalidToken(Reason.WRONG_AUDIENCE)
-    return Caller(subject, roles, expires + requirements.leeway, key_id)
+            raise InvalidToken(Reason.LIFETIME_TOO_LONG, "exp")
+
+
+def _check_audience(claims: dict[str, object], requirements: Requirements) -> None:
+    """RFC 7519 section 4.1.3: a token for others is refused, and so is any with `aud` if no audience is set."""
+    for name in ("aud", requirements.audience_claim):
+        if name in claims:
+            given = claims[name]
+            # Only `aud` may be a list.
+            listed = given if isinstance(given, list) and name == "aud" else [given]
+            if not _texts(listed, name) & set(requirements.audiences):
+                raise InvalidToken(Reason.WRONG_AUDIENCE, name)
 
 
 def _roles(claims: dict[str, object], requirements: Requirements) -> frozenset[str]:
-    """Return the roles; none where the claim is absent. Whatever is there must have the form that is set."""
+    """Return the roles; none if the claim is absent. What is there must have the form that is set."""
     name = requirements.roles_claim
     found: object = claims
     for part in [name] if name in claims else name.split("."):
         if not isinstance(found, dict):
-            raise InvalidToken(Reason.WRONG_CLAIM_TYPE)
+            raise InvalidToken(Reason.WRONG_CLAIM_TYPE, name)
         if part not in found:
             return frozenset()
         found = found[part]
     if requirements.roles_in_text:
-        return _texts(found.split(" ") if isinstance(found, str) else None) - {""}
-    return _texts(found)
+        return _texts(found.split(" ") if isinstance(found, str) else None, name) - {""}
+    return _texts(found, name)
+
+
+def _caller_claims(claims: dict[str, object], names: Sequence[str]) -> dict[str, str]:
+    """Return those that the token has, as text. One that is no text, number or boolean, or too long, is refused."""
+    found: dict[str, str] = {}
+    for name in names:
+        if name in claims:
+            value = claims[name]
+            if not isinstance(value, str | int | float) or value in {math.inf, -math.inf}:  # 1e999 is JSON
+                raise InvalidToken(Reason.WRONG_CLAIM_TYPE, name)
+            found[name] = value if isinstance(value, str) else json.dumps(value)
+            if len(json.dumps(found)) > MAX_CLAIMS_BYTES:
+                raise InvalidToken(Reason.WRONG_CLAIM_TYPE, name)
+    return found
 
 
 def _text(claims: dict[str, object], name: str) -> str:
     value = claims.get(name, "")
     if not isinstance(value, str):
-        raise InvalidToken(Reason.WRONG_CLAIM_TYPE)
+        raise InvalidToken(Reason.WRONG_CLAIM_TYPE, name)
     return value
 
 
-def _texts(value: object) -> frozenset[str]:
+def _texts(value: object, name: str) -> frozenset[str]:
     """A list of strings and nothing else: `"admin" in "administrator"` is true, and a dict iterates too."""
     if not (isinstance(value, list) and all(isinstance(item, str) for item in value)):
-        raise InvalidToken(Reason.WRONG_CLAIM_TYPE)
+        raise InvalidToken(Reason.WRONG_CLAIM_TYPE, name)
     return frozenset(value)
 
 
@@ -244,5 +295,5 @@ def _numeric_date(claims: dict[str, object], name: str) -> int | float:
     """RFC 7519 section 2: a JSON number, in seconds. `True` is an int to Python and no number to JSON."""
     value = claims[name]
     if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= MAX_NUMERIC_DATE:
-        raise InvalidToken(Reason.WRONG_CLAIM_TYPE)
+        raise InvalidToken(Reason.WRONG_CLAIM_TYPE, name)
     return value

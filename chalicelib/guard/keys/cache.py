@@ -26,7 +26,7 @@ class KeySet:
 
     keys: Sequence[Key]
     age: float
-    trouble: str | None
+    failure: str | None
 
 
 class CachedKeys:

@@ -1,0 +1,87 @@
+"""The table's mechanics: what roles permit, and which row a request meets. Pure.
+
+A route that is in no row is closed to everyone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, Final
+
+Route = tuple[str, str]  # HTTP method, route template as in @app.route
+Rules = Mapping[Route, frozenset[str]]
+
+#: The row of a route that needs no token. No role can have this name, so no claim can grant it.
+PUBLIC: Final = frozenset({"(public)"})
+#: In a row beside roles: the caller whose subject is the path's {sub}. Middleware decides; no policy holds a subject.
+OWNER: Final = frozenset({"(owner)"})
+#: The methods that API Gateway takes, in the upper case that it puts into ARNs.
+METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
+
+# API Gateway's alphabet for a path segment, or one whole-segment parameter as Chalice reads it. It keeps the
+# policy wildcards `*` and `?` out of ARNs.
+_TEMPLATE = re.compile(r"/|(/([A-Za-z0-9._:-]+|\{\w+\}))+", re.ASCII)
+_ROLE = re.compile(r"[A-Za-z0-9._:/-]+")  # no space: roles travel joined by one
+
+
+class TableError(Exception):
+    """The table is wrong. The text has a sentence for each fault."""
+
+
+class Table:
+    """The rules, read-only, and `roles`, every role that they name; TableError for a table that is wrong."""
+
+    def __init__(self, rules: Rules) -> None:
+        wrong = [*_faults(rules)]
+        if wrong:
+            raise TableError(" ".join(wrong))
+        self.rules = MappingProxyType(dict(rules))
+        self.roles = frozenset[str]().union(*rules.values()) - PUBLIC - OWNER
+        # The rows by method and segments, so that `match` is as quick for a thousand rows as for ten.
+        self._tree: dict[str, Any] = {}
+        for method, template in rules:
+            node = self._tree.setdefault(method, {})
+            for part in template.split("/"):
+                node = node.setdefault("{" if part.startswith("{") else f"/{part}", {})
+            node[""] = (method, template)
+
+    def permitted(self, roles: Iterable[str]) -> frozenset[Route]:
+        """Return what the gateway lets a caller with these roles call: with OWNER, any caller. Compares exactly."""
+        held = frozenset(roles) - PUBLIC | OWNER
+        return frozenset(route for route, group in self.rules.items() if group & held)
+
+    def match(self, method: str, path: str) -> Route | None:
+        """Return the row that a request for this path meets, or None."""
+        return _find(self._tree.get(method, {}), path.split("/"))
+
+
+def _find(node: dict[str, Any], parts: list[str]) -> Route | None:
+    # API Gateway prefers a literal segment to a parameter, from the left.
+    if not parts:
+        return node.get("")
+    part, rest = parts[0], parts[1:]
+    literal = _find(node[f"/{part}"], rest) if f"/{part}" in node else None
+    return literal or (_find(node["{"], rest) if part and "{" in node else None)
+
+
+def _faults(rules: Rules) -> Iterator[str]:
+    paths: dict[Route, str] = {}
+    for (method, template), group in rules.items():
+        name = f"{method} {template}"
+        if method not in METHODS:
+            yield f"{name} can never match: the method must be one of {', '.join(METHODS)}."
+        if not _TEMPLATE.fullmatch(template):
+            yield f"{name} can never match: write /part/{{name}} with letters, digits and . _ : -, no slash at the end."
+        first = paths.setdefault((method, re.sub(r"\{\w+\}", "{}", template)), template)
+        if first != template:
+            yield f"{name} can never match: {first} takes the same paths."
+        if not group or not isinstance(group, frozenset):
+            yield f"{name} must name a frozenset of roles, or PUBLIC."
+            continue
+        if group & OWNER and re.findall(r"\{(\w+)\}", template) != ["sub"]:
+            yield f"{name} names OWNER: its path must have exactly one parameter, {{sub}}."
+        for role in sorted(map(str, group - OWNER)) if group != PUBLIC else ():
+            if not _ROLE.fullmatch(role):
+                yield f"{name} names the role {role!r}: a role has letters, digits and . _ : / - and nothing else."
