@@ -1,4 +1,4 @@
-"""The engine's own service: what its tests, in one process and deployed, run on. Nobody's sample, so nobody edits it."""
+"""The engine's own service: what its tests, in one process and deployed, run on. No sample, so nobody edits it."""
 
 from __future__ import annotations
 
