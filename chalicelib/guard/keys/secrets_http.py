@@ -3,16 +3,12 @@
 It knows what Lambda gives a function: credentials and a Region in the environment. For all else there is boto3.
 """
 
-from __future__ import annotations
-
 import hashlib
 import hmac
 import http.client
-import io
 import json
 import os
 import re
-import socket
 import ssl
 import time
 from collections.abc import Mapping, Sequence
@@ -20,31 +16,23 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-#: Seconds: for a connection and its TLS handshake, for each part of an answer, and for all labels together.
-CONNECT_TIMEOUT, READ_TIMEOUT, DEADLINE = 1.0, 2.0, 5.0
+from chalicelib.guard.keys.http_exchange import Connection
+
+#: For all labels together, in seconds.
+DEADLINE = 5.0
 ATTEMPTS = 2
-TARGET = "secretsmanager.GetSecretValue"
 #: A secret has 64 KiB at most, of which JSON makes six times as much at most.
 ANSWER_BYTES = 512 * 1024
 #: What AWS calls a request that came too soon, with status 400.
 THROTTLED = ("Throttling", "ThrottlingException", "ThrottledException", "TooManyRequestsException", "SlowDown")
 #: Regions and the domain of their partition: aws and aws-us-gov, aws-cn, aws-eusc.
-PARTITIONS = (
-    ("(us-gov|us|eu|ap|sa|ca|me|af|il|mx)-[a-z]+-[0-9]+", "amazonaws.com"),
-    ("cn-[a-z]+-[0-9]+", "amazonaws.com.cn"),
-    ("eusc-de-[a-z]+-[0-9]+", "amazonaws.eu"),
-)
-# No user, no query, no dots in the path, which is signed as it is sent. No port that could be above 65535.
-_URL = re.compile(
-    r"https?://([a-z0-9.-]+|\[[0-9a-f:]+])(:[0-9]{1,4}|:[1-5][0-9]{4}|:6[0-4][0-9]{3})?(/[A-Za-z0-9_~-]+)*/?"
-)
-# What a Signer is made of. Of two names the first wins; for the token that is botocore's order.
-_SIGNER = (
-    ("AWS_ACCESS_KEY_ID",),
-    ("AWS_SECRET_ACCESS_KEY",),
-    ("AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN"),
-    ("AWS_REGION", "AWS_DEFAULT_REGION"),
-)
+PARTITIONS = {
+    "(us-gov|us|eu|ap|sa|ca|me|af|il|mx)-[a-z]+-[0-9]+": "amazonaws.com",
+    "cn-[a-z]+-[0-9]+": "amazonaws.com.cn",
+    "eusc-de-[a-z]+-[0-9]+": "amazonaws.eu",
+}
+# No user, no query, no dots in the path, which is signed as it is sent. A port above 65535 fails when it is used.
+_URL = re.compile(r"https?://([a-z0-9.-]+|\[[0-9a-f:]+])(:[0-9]+)?(/[A-Za-z0-9_~-]+)*/?")
 # Set to more than nothing, they ask for more than this module knows.
 _LEFT_TO_BOTO3 = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE")
 
@@ -61,11 +49,7 @@ class Unsupported(Exception):
     """This environment is for boto3. The text names the variable, never its value."""
 
 
-class AnswerTooLarge(http.client.HTTPException):
-    """The answer, its headers included, has more than ANSWER_BYTES."""
-
-
-@dataclass(frozen=True, slots=True, repr=False)
+@dataclass(frozen=True, repr=False)
 class Signer:
     """Who calls, and where: visible ASCII each, so that nothing in it ends a header. The token may be empty."""
 
@@ -84,27 +68,30 @@ def get_secret_values(
     """
     signer = signer_of(environment)
     url = endpoint(environment, signer.region)
-    context = trust(environment) if url.scheme == "https" else None
-    connection = _Connection(url, context, time.monotonic() + seconds)
+    trusted = trust(environment) if url.scheme == "https" else None
+    connection = Connection(url, trusted, seconds, ANSWER_BYTES)
     try:
         bodies = {label: json.dumps({"SecretId": secret_id, "VersionStage": label}).encode() for label in labels}
-        return {label: connection.ask(body, signer) for label, body in bodies.items()}
+        return {label: _ask(connection, url, body, signer) for label, body in bodies.items()}
     finally:
         connection.close()
 
 
 def signer_of(environment: Mapping[str, str]) -> Signer:
     """Return the static credentials and the Region; raise Unsupported where there are none or others could apply."""
+
+    def one_of(pattern: str, *names: str) -> str:
+        name = next((name for name in names if environment.get(name)), names[0])
+        if not re.fullmatch(pattern, environment.get(name, "")):
+            raise Unsupported(f"{name} is not set, or has a space, a line break or a character outside ASCII")
+        return environment.get(name, "")
+
     for name in _LEFT_TO_BOTO3:
         if environment.get(name, "") not in {"", os.devnull}:
             raise Unsupported(f"{name} is set")
-    found = []
-    for names in _SIGNER:
-        name = next((name for name in names if environment.get(name)), names[0])
-        found.append(environment.get(name, ""))
-        if not re.fullmatch("[!-~]*" if "TOKEN" in name else "[!-~]+", found[-1]):
-            raise Unsupported(f"{name} is not set, or has a space, a line break or a character outside ASCII")
-    return Signer(*found)
+    key, secret = one_of("[!-~]+", "AWS_ACCESS_KEY_ID"), one_of("[!-~]+", "AWS_SECRET_ACCESS_KEY")
+    token = one_of("[!-~]*", "AWS_SECURITY_TOKEN", "AWS_SESSION_TOKEN")  # in botocore's order
+    return Signer(key, secret, token, one_of("[!-~]+", "AWS_REGION", "AWS_DEFAULT_REGION"))
 
 
 def endpoint(environment: Mapping[str, str], region: str) -> SplitResult:
@@ -115,19 +102,17 @@ def endpoint(environment: Mapping[str, str], region: str) -> SplitResult:
     )
     url = environment.get("AWS_ENDPOINT_URL_SECRETS_MANAGER") or environment.get("AWS_ENDPOINT_URL")
     if ignored or not url:
-        domain = next((domain for regions, domain in PARTITIONS if re.fullmatch(regions, region)), None)
+        domain = next((domain for regions, domain in PARTITIONS.items() if re.fullmatch(regions, region)), None)
         if domain is None:
             raise Unsupported("AWS_REGION is in no partition that is known here")
         url = f"https://secretsmanager{'-fips' if fips else ''}.{region}.{domain}"
     elif fips or not _URL.fullmatch(url):
         raise Unsupported("AWS_ENDPOINT_URL is not a plain URL, or AWS_USE_FIPS_ENDPOINT is set too")
-    if dual_stack:
-        raise Unsupported("AWS_USE_DUALSTACK_ENDPOINT is set")
     parts = urlsplit(url)
-    for name in environment:
-        # Whether NO_PROXY excepts this host is left to boto3 as well.
-        if name.lower() == f"{parts.scheme}_proxy" and environment[name]:
-            raise Unsupported(f"{name} is set")
+    # Whether NO_PROXY excepts this host is left to boto3 as well.
+    proxies = [name for name in environment if name.lower() == f"{parts.scheme}_proxy" and environment[name]]
+    if dual_stack or proxies:
+        raise Unsupported(f"{proxies[0] if proxies else 'AWS_USE_DUALSTACK_ENDPOINT'} is set")
     return parts._replace(path=parts.path or "/")
 
 
@@ -171,95 +156,27 @@ def trust(environment: Mapping[str, str]) -> ssl.SSLContext:
     return context
 
 
-class _Connection:
-    """A connection that is made when it is needed, and again where it failed or the server closed it."""
-
-    def __init__(self, url: SplitResult, context: ssl.SSLContext | None, end: float) -> None:
-        self._url, self._context, self._end = url, context, end
-        self._socket: socket.socket | None = None
-
-    def ask(self, body: bytes, signer: Signer) -> dict[str, Any] | CallFailed:
-        """Return the answer, or why there is none after all attempts."""
-        answer: dict[str, Any] | CallFailed
-        for attempt in range(ATTEMPTS):
-            try:
-                if attempt:
-                    time.sleep(self.left(os.urandom(1)[0] / 1000))  # so that not all functions come back at once
-                status, content = self._post(body, signer)
-                answer = _read(status, content)
-                passing = status >= 500 or (isinstance(answer, CallFailed) and answer.code in THROTTLED)
-            except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: a host's or a chunk's text
-                # Returned and not raised, for what is raised here carries `error`, and that can hold the secret.
-                answer, passing = CallFailed(type(error).__name__), True
-                self.close()
-            if not passing:
-                break
-        return answer
-
-    def left(self, most: float) -> float:
-        """Return `most`, or the seconds to the deadline if they are fewer; raise TimeoutError where there are none."""
-        left = self._end - time.monotonic()
-        if left <= 0:
-            raise TimeoutError
-        return min(most, left)
-
-    def close(self) -> None:
-        if self._socket is not None:
-            self._socket.close()
-        self._socket = None
-
-    def _post(self, body: bytes, signer: Signer) -> tuple[int, bytes]:
-        headers = {"host": self._url.netloc, "content-type": "application/x-amz-json-1.1", "x-amz-target": TARGET}
-        headers = signed_headers(headers, self._url.path, body, signer, "secretsmanager", time.time())
-        lines = [f"{name}: {value}\r\n" for name, value in {**headers, "content-length": len(body)}.items()]
-        if self._socket is None:
-            self._socket = self._connected()
-        self._socket.settimeout(self.left(READ_TIMEOUT))
-        self._socket.sendall(f"POST {self._url.path} HTTP/1.1\r\n{''.join(lines)}\r\n".encode() + body)
-        # Of a socket it uses makefile alone.
-        response = http.client.HTTPResponse(_Answer(self._socket, self), method="POST")  # type: ignore[arg-type]
-        response.begin()
-        content = response.read(ANSWER_BYTES)
-        if response.length != 0 and not response.chunked:  # http.client lets pass what was cut off, in a header too
-            raise http.client.IncompleteRead(b"")
-        if response.will_close:
-            self.close()
-        return response.status, content
-
-    def _connected(self) -> socket.socket:
-        host, port = self._url.hostname, self._url.port or (80 if self._context is None else 443)
-        failed = OSError()
-        for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
-            made = socket.socket(family, kind, protocol)
-            try:
-                made.settimeout(self.left(CONNECT_TIMEOUT))
-                made.connect(address)
-                return made if self._context is None else self._context.wrap_socket(made, server_hostname=host)
-            except OSError as error:
-                made.close()
-                failed = error
-        raise failed
-
-
-class _Answer(io.RawIOBase):
-    """What comes out of a socket: ANSWER_BYTES at most, and until the deadline, however slowly they come."""
-
-    def __init__(self, source: socket.socket, connection: _Connection) -> None:
-        self._source, self._connection, self._room = source, connection, ANSWER_BYTES
-
-    def makefile(self, _mode: str) -> io.BufferedReader:
-        return io.BufferedReader(self)
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any) -> int:
-        self._source.settimeout(self._connection.left(READ_TIMEOUT))  # the socket's own begins again with each byte
-        count = self._source.recv_into(buffer)
-        self._room -= count
-        if self._room < 0:
-            raise AnswerTooLarge
-        return count
+def _ask(connection: Connection, url: SplitResult, body: bytes, signer: Signer) -> dict[str, Any] | CallFailed:
+    headers = {
+        "host": url.netloc,
+        "content-type": "application/x-amz-json-1.1",
+        "x-amz-target": "secretsmanager.GetSecretValue",
+    }
+    answer: dict[str, Any] | CallFailed
+    for attempt in range(ATTEMPTS):
+        try:
+            if attempt:
+                time.sleep(min(connection.left(), os.urandom(1)[0] / 1000))  # so that not all come back at once
+            signed = signed_headers(headers, url.path, body, signer, "secretsmanager", time.time())
+            status, content = connection.exchange("POST", signed, body)
+            answer = _read(status, content)
+            passing = status >= 500 or (isinstance(answer, CallFailed) and answer.code in THROTTLED)
+        except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: a host's or a chunk's text
+            # Returned and not raised, for what is raised here carries `error`, and that can hold the secret.
+            answer, passing = CallFailed(type(error).__name__), True
+        if not passing:
+            break
+    return answer
 
 
 def _read(status: int, content: bytes) -> dict[str, Any] | CallFailed:
