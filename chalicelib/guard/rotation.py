@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import jwt
@@ -55,18 +56,16 @@ def rotate(event: Mapping[str, Any], settings: Settings, client: Any) -> None:
 
 
 def _create(client: Any, secret_id: str, version: str, settings: Settings) -> str:
-    try:
-        client.get_secret_value(SecretId=secret_id, VersionId=version, VersionStage="AWSPENDING")
-    except client.exceptions.ResourceNotFoundException:  # it has its label, but no value yet
-        current = client.get_secret_value(SecretId=secret_id, VersionStage="AWSCURRENT")
-        client.put_secret_value(
-            SecretId=secret_id,
-            ClientRequestToken=version,
-            SecretString=secret.renewed(current, settings),
-            VersionStages=["AWSPENDING"],
-        )
-        return "AWSPENDING"
-    return "made already"
+    with suppress(client.exceptions.ResourceNotFoundException):  # it has its label, but no value yet
+        made = client.get_secret_value(SecretId=secret_id, VersionId=version, VersionStage="AWSPENDING")
+        if made.keys() & {"SecretString", "SecretBinary"}:
+            return "made already"
+    current = client.get_secret_value(SecretId=secret_id, VersionStage="AWSCURRENT")
+    text = secret.renewed(current, settings)
+    client.put_secret_value(
+        SecretId=secret_id, ClientRequestToken=version, SecretString=text, VersionStages=["AWSPENDING"]
+    )
+    return "AWSPENDING"
 
 
 def _test(client: Any, secret_id: str, version: str, settings: Settings) -> str:

@@ -29,8 +29,8 @@ OLD_SECRET = "the-secret-before-it-" + "y" * 40
 SECRET_ID = "the-secrets-name"
 ARN = f"arn:aws:secretsmanager:eu-central-1:123456789012:secret:{SECRET_ID}-a1b2c3"
 
-#: A version whose value is no text.
-BINARY = "(binary)"
+#: A version whose value is no text, and one that is answered without a value.
+BINARY, ABSENT = "(binary)", "(absent)"
 
 
 class SecretsManager:
@@ -75,7 +75,7 @@ class SecretsManager:
             nameless = self.nameless and label == "AWSPREVIOUS"
             return 200, {
                 **({} if nameless else {"VersionId": version}),
-                **({"SecretString": text} if text is not BINARY else {"SecretBinary": ""}),
+                **{BINARY: {"SecretBinary": "AAAA"}, ABSENT: {}}.get(text, {"SecretString": text}),
             }
         if action == "PutSecretValue":
             self.texts[given["ClientRequestToken"]] = given["SecretString"]
@@ -426,6 +426,19 @@ def test_a_version_that_was_made_already_is_not_made_again(
     step("createSecret", version)
     assert manager.texts[version] == made
     assert notes(capsys)[-1] == f"Rotation, createSecret, version {version}: made already"
+
+
+def test_a_version_that_is_answered_without_a_value_gets_one(manager: SecretsManager, version: str) -> None:
+    manager.texts[version] = ABSENT
+    step("createSecret", version)
+    assert len(manager.key(version).encode()) >= 64
+
+
+def test_a_binary_version_that_is_pending_is_left_as_it_is(manager: SecretsManager, version: str) -> None:
+    manager.texts[version] = BINARY
+    step("createSecret", version)
+    assert changed(manager) == []
+    assert fails("finishSecret", version)
 
 
 @pytest.mark.parametrize("name", STEPS)
