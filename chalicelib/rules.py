@@ -10,10 +10,9 @@ from collections.abc import Iterable, Mapping
 from types import MappingProxyType
 from typing import Any, Final
 
-Route = tuple[str, str]  # HTTP method, route template as in @app.route
+from chalicelib.guard.access import METHODS, OWNER, PUBLIC, Route, Table
 
-#: The row of a route that needs no token. No role can have this name, so it can never be granted by a claim.
-PUBLIC: Final = frozenset({"(public)"})
+__all__ = ["GROUPS", "METHODS", "OWNER", "PUBLIC", "ROLES", "RULES", "Route", "faults", "match", "permitted", "tree"]
 
 # ---------------------------------------------------------------------------------------------------------
 # Groups of roles: to add a role, write its name into each group that it belongs to.
@@ -33,9 +32,6 @@ RULES: Final[Mapping[Route, frozenset[str]]] = MappingProxyType(
 #: Every role that the table knows. A row that names any other is a mistake (`faults`).
 ROLES: Final = frozenset[str]().union(*GROUPS)
 
-#: The methods that API Gateway takes, in the upper case that it puts into ARNs.
-METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
-
 # API Gateway's alphabet for a path segment, or one whole-segment parameter as Chalice reads it. It keeps the
 # policy wildcards `*` and `?` out of ARNs.
 _TEMPLATE = re.compile(r"/|(/([A-Za-z0-9._:-]+|\{\w+\}))+", re.ASCII)
@@ -44,8 +40,7 @@ _ROLE = re.compile(r"[A-Za-z0-9._:/-]+")  # no space: roles travel joined by one
 
 def permitted(roles: Iterable[str], rules: Mapping[Route, frozenset[str]] = RULES) -> frozenset[Route]:
     """Return the guarded routes that a caller with these roles may call. Names are compared exactly."""
-    held = frozenset(roles) - PUBLIC
-    return frozenset(route for route, group in rules.items() if group & held)
+    return Table(rules).permitted(roles)
 
 
 Tree = dict[str, Any]  # the next segment, `{` for a parameter, and what follows; under "" the row itself

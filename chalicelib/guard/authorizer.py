@@ -76,8 +76,8 @@ def authorize(authorization: str, method_arn: str) -> dict[str, Any]:
         stage_arn, method, path = policy.parse_method_arn(method_arn)
         about |= {"method": method, "route": rules.match(method, path)}
         caller = _authenticate(authorization, about)
-        permitted, document = _policy(stage_arn, caller.roles & rules.ROLES)
-        answer = to_context(caller, rules.ROLES) | {"policyDocument": document}
+        permitted, patterns = _patterns(caller.roles & rules.ROLES)
+        answer = to_context(caller, rules.ROLES) | {"policyDocument": policy.document(stage_arn, patterns)}
     except tokens.InvalidToken as refusal:
         decision_log.record("gateway", "unauthorized", reason=refusal.reason, kid=refusal.unverified_kid, **about)
         # Neither error carries its cause along: Lambda would log it.
@@ -94,10 +94,10 @@ def authorize(authorization: str, method_arn: str) -> dict[str, Any]:
 
 
 @lru_cache(maxsize=256)
-def _policy(stage_arn: str, known_roles: frozenset[str]) -> tuple[frozenset[rules.Route], dict[str, Any]]:
-    """Return what these roles permit and the policy that says so, made once: callers share it, so nobody changes it."""
+def _patterns(known_roles: frozenset[str]) -> tuple[frozenset[rules.Route], policy.Patterns]:
+    """Return what these roles permit and the patterns that say so, made once for each set of roles."""
     permitted = rules.permitted(known_roles)
-    return permitted, policy.policy_document(stage_arn, permitted, rules.RULES)
+    return permitted, policy.patterns(permitted, rules.RULES)
 
 
 def _authenticate(authorization: str, about: dict[str, Any]) -> Caller:
