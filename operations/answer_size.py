@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from chalicelib.guard import caller, policy, tokens
-from chalicelib.guard.access import METHODS, OWNER, Route, Rules, Table
+from chalicelib.guard.access import METHODS, Route, Rules, Table
 from operations.fault import Fault
 
 #: API Gateway takes resources of 512 characters.
@@ -101,17 +100,9 @@ def most_patterns(rules: Rules) -> policy.Patterns:
     longest route there. And a method of which nothing is permitted costs one pattern.
     """
     found = [f"{method}/*" for method in METHODS if method not in {method for method, _ in rules}]
-    for its, others in _alike(rules):
-        longest = max(*its, f"{its[0].split('/')[0]}/*", key=len)
-        found += [longest] * len(policy.prefixes(its, others))
-        found += [f"{root}/" for root in its if root.endswith("/")]  # the root is written twice
-    return policy.Patterns(tuple(found), ("*",))  # so that both statements are counted
-
-
-def _alike(rules: Rules) -> Iterator[tuple[list[str], list[str]]]:
-    """Yield the patterns of one method's routes that any roles permit or close together, and those of all others."""
-    # A row with OWNER is permitted to every caller, whichever roles are in it.
-    keys = {route: (route[0], OWNER if group & OWNER else group) for route, group in rules.items()}
-    for key in set(keys.values()):
-        its = sorted(policy.own_pattern(route) for route in rules if keys[route] == key)
-        yield its, [policy.own_pattern(route) for route in rules if keys[route][1] != key[1]]
+    for method, group in {(method, group) for (method, _), group in rules.items()}:
+        alike = sorted(policy.own_pattern(route) for route in rules if (route[0], rules[route]) == (method, group))
+        others = [policy.own_pattern(route) for route in rules if rules[route] != group]
+        found += [max(alike, key=len)] * len(policy.prefixes(alike, others))
+        found += [f"{root}/" for root in alike if root.endswith("/")]  # the root is written twice
+    return policy.Patterns(tuple(found[:1]), tuple(found[1:]))  # which is which does not change the size

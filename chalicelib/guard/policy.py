@@ -93,7 +93,7 @@ def _cover(wanted: list[str], others: list[str]) -> list[str]:
     """Return few patterns that match all of `wanted` and, beyond what these match themselves, none of the others."""
     found = prefixes(wanted, others)
     # Never `*/*`: no pattern is for every method and every path.
-    for path in sorted({pattern.partition("/")[2] for pattern in found} - {"*"}, key=len):
+    for path in sorted({pattern.partition("/")[2] for pattern in found} - {"*"}):
         inside = set(filter(_includes(f"*/{path}"), found))
         if len(inside) > 1 and not any(map(_meets(f"*/{path}"), others)):
             found = [f"*/{path}", *(pattern for pattern in found if pattern not in inside)]

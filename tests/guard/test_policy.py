@@ -172,6 +172,7 @@ def test_who_may_do_nothing_is_denied_everything(roles: tuple[str, ...]) -> None
     for method in METHODS:
         for path in ("/", "/notes/7", "/unknown"):
             assert decision(policy, method, path) == "Deny"
+    assert said(policy, "Deny") == ["*"]
 
 
 @pytest.mark.parametrize("method_arn_path", ["/", "//"])
@@ -249,6 +250,7 @@ def test_what_is_no_method_arn_is_an_error_and_no_policy(arn: str) -> None:
     [
         ([("GET", "/a"), ("GET", "/b")], [], ["GET/*"]),
         ([("GET", "/a/b"), ("GET", "/a/c")], [], ["GET/a/*"]),
+        ([("GET", "/a/b"), ("GET", "/a/c"), ("GET", "/ab")], [("GET", "/d")], ["GET/a/*", "GET/ab"]),
         ([("GET", "/a/b/c"), ("GET", "/a/b/{x}/d")], [("GET", "/c")], ["GET/a/b/*"]),
         ([("GET", "/a/{x}/b"), ("GET", "/a/{x}/c")], [("GET", "/a/{x}")], ["GET/a/*/*"]),
         ([("GET", "/a"), ("GET", "/a/b"), ("GET", "/a/c")], [("GET", "/d")], ["GET/a", "GET/a/*"]),

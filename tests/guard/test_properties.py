@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import example, given, settings
 
 from chalicelib.guard.access import OWNER, PUBLIC, Route, Rules, Table
-from tests.support.iam import ROLES, STAGE, TABLES, decision, policy_for, routed
+from tests.support.iam import LITERALS, ROLES, STAGE, TABLES, decision, policy_for, routed
 
 SEARCH = settings(max_examples=400, deadline=None)  # a search is no test of speed
 
@@ -28,7 +28,7 @@ USER = frozenset({"user"})
 def requests(route: Route, table: Rules) -> list[tuple[str, str]]:
     """Return some requests that API Gateway sends to this route: values that meet literals, and one that does not."""
     method, template = route
-    fills = product(["a", "b", "c.d", "Z", "q"], repeat=template.count("{"))
+    fills = product([*LITERALS, "q"], repeat=template.count("{"))
     paths = {re.sub(r"\{\w+\}", "{}", template).format(*fill) for fill in fills}
     return [(method, path) for path in sorted(paths) if routed(method, path, table) == route]
 
