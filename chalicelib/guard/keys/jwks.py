@@ -10,7 +10,7 @@ import jwt
 from jwt.algorithms import has_crypto
 
 from chalicelib.guard.keys.cache import KeysUnavailable
-from chalicelib.guard.keys.http_exchange import Connection
+from chalicelib.guard.keys.http_exchange import connected, exchange
 from chalicelib.guard.settings import Settings
 from chalicelib.guard.tokens import Key
 
@@ -44,11 +44,9 @@ def fetch(settings: Settings) -> list[Key]:
 def _body(url: str) -> bytes:
     parts = urlsplit(url)
     trusted = ssl.create_default_context() if parts.scheme == "https" else None  # http is for loopback alone
-    connection = Connection(parts, trusted, SECONDS, MAX_BYTES)
-    try:
-        status, body = connection.exchange("GET", {"Accept": "application/json", "User-Agent": "api-guard"})
-    finally:
-        connection.close()
+    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    with connected(parts, trusted, SECONDS) as connection:
+        status, body = exchange(connection, "GET", target, {"Accept": "application/json"}, MAX_BYTES)
     if status != 200:
         raise KeysUnavailable(f"JWT_JWKS_URL cannot be fetched (HTTP {status}): check it.")
     return body
