@@ -59,14 +59,13 @@ class Case:
     `group` may call the route, `owner` is the subject in its path; `header` and `claims` are what the token says.
     """
 
+    table: Table
     settings: Settings
     keys: Sequence[Key]
     stage: str | None = None
     other_stages: tuple[str, ...] = ()
     local_keys: Sequence[Key] = ()
     notes: Sequence[str] = ()
-    # Of the request.
-    table: Table = field(default_factory=lambda: Table({}))
     group: frozenset[str] = frozenset()
     owner: str = ""
     header: Mapping[str, Any] = field(default_factory=dict)
@@ -74,20 +73,20 @@ class Case:
     signed_here: bool = False  # with this machine's secret, where a stage's is wanted
 
 
-def advice(decision: Decision, case: Case) -> list[tuple[str, str]]:
-    """Return labelled sentences: why it was refused, what to do, and what is to be said of this very request."""
-    reason = decision.reason
+def advice(decision: Decision, case: Case) -> list[str]:
+    """Return why it was refused, what to do, and what is to be said of this very request."""
+    reason, caller = decision.reason, decision.caller
     status, meaning, fix = TEXTS.get(reason or "", _UNKNOWN)
-    here: list[str] = []
+    said = [f"Why: {meaning}".replace("`", ""), f"Fix: {fix}".replace("`", "")]
     if reason in {Reason.UNKNOWN_KEY, Reason.BAD_SIGNATURE}:
-        here = [_about_the_key(case)]
-    elif reason is Reason.NO_PERMISSION and decision.caller:
-        here = [*_about_roles(decision.caller.roles, case)]
-    elif reason is Reason.NOT_OWNER and decision.caller:
-        here = [f"the path is of {name(case.owner)}, the token of {name(decision.caller.subject)}"]
-    here += [new_token(case)] if status == "401" and reason is not Reason.NO_CALLER else []
-    said = [("Why", meaning), ("Fix", fix)]
-    return [(label, text.replace("`", "")) for label, text in said] + [("Here", text) for text in here]
+        said += [f"Here: {_about_the_key(case)}"]
+    elif reason is Reason.NO_PERMISSION and caller:
+        said += [f"Here: {sentence}" for sentence in _about_roles(caller.roles, case)]
+    elif reason is Reason.NOT_OWNER and caller:
+        said += [f"Here: the path is of {name(case.owner)}, the token of {name(caller.subject)}"]
+    if status == "401" and reason is not Reason.NO_CALLER:
+        said += [f"Here: {new_token(case)}"]
+    return said
 
 
 def name(value: object) -> str:
@@ -103,7 +102,7 @@ def row(group: frozenset[str]) -> str:
     """Return to whom a row of the table is open."""
     if group == PUBLIC:
         return "public: it needs no token, and no authorizer in app.py"
-    whose = ["its owner, whose subject is {sub}"] if OWNER <= group else []
+    whose = ["its owner, whose subject is {sub}"] if group >= OWNER else []
     return f"open to {', '.join([*sorted(group - OWNER), *whose])}" if group else "in no row of the table: closed"
 
 
@@ -112,7 +111,7 @@ def new_token(case: Case) -> str:
     if case.settings.jwks_url is not None:
         return f"tokens come from the identity provider {case.settings.requirements.issuer}"
     words = ["manage.py", "token", *(("--stage", case.stage) if case.stage else ())]
-    if OWNER <= case.group:
+    if case.group >= OWNER:
         words += ["--sub", case.owner]
     elif may := sorted(case.group & case.table.roles):  # of those that may this, the role that may the least
         words += ["--role", min(may, key=lambda role: len(case.table.permitted({role})))]

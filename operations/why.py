@@ -1,29 +1,26 @@
-"""Why a request is answered as it is: what the authorizer and the middleware decide about it, and what to do.
+"""Why a request is answered as it is: what authorizer and middleware decide about it, and what to do."""
 
-Each verdict is the guard's own decision. What API Gateway does around them is done here: it knows routes, reads the
-policy as IAM does, and hands the context over as text.
-"""
+# Each verdict is the guard's own decision. What API Gateway does around them is done here: it knows routes, reads the
+# policy as IAM does, and hands the context over as text.
 
 from __future__ import annotations
 
 import base64
 import json
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from itertools import groupby
+from http import HTTPStatus
 from typing import Any, NamedTuple
 from urllib.parse import unquote
 
-import click
-
-from chalicelib.guard import authorizer, middleware, settings
-from chalicelib.guard.access import METHODS, PUBLIC, Route, Table
+from chalicelib.guard import authorizer, middleware
+from chalicelib.guard.access import METHODS, PUBLIC, Route, Table, TableError
 from chalicelib.guard.decision import Decision, Outcome, Reason
 from chalicelib.guard.keys import sources
 from chalicelib.guard.keys.cache import KeySet, KeysUnavailable
+from chalicelib.guard.settings import SettingsError
 from chalicelib.guard.tokens import MAX_NUMERIC_DATE, Key
 from operations import minting, stage
 from operations.fault import Fault
@@ -33,7 +30,6 @@ from operations.reasons import Case, advice, name, new_token, row
 #: Any stage will do: policy and request name the same one.
 STAGE_ARN = "arn:aws:execute-api:eu-central-1:123456789012:api/stage"
 STATUSES = {Outcome.ALLOW: 200, Outcome.DENY: 403, Outcome.UNAUTHORIZED: 401, Outcome.ERROR: 500}
-WORDS = {200: "allowed", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found", 500: "Internal Server Error"}
 #: Where the authorizer refuses a token before it looks at claims: its form, its header, its signature.
 BEFORE_CLAIMS = (
     {Reason.BAD_SCHEME, Reason.TOO_LARGE, Reason.MALFORMED},
@@ -52,36 +48,39 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True)
 class Explanation:
-    """`status` is the answer's; 200 is whatever the view answers. `advice` has labels: Why, Fix, Here, Note."""
+    """`status` is the answer's; 200 is whatever the view answers."""
 
     status: int
     by: str
     reason: str | None
     steps: Sequence[Step]
-    advice: Sequence[tuple[str, str]] = ()
+    advice: Sequence[str] = ()
 
 
-def judge(stage_name: str | None) -> Case:
+def judge(project: Project, stage_name: str | None) -> Case:
     """Return what a token is judged with; Fault, SettingsError or KeysUnavailable where there is none."""
-    others = tuple(other for other in stage.names() if other != stage_name)
+    others = tuple(other for other in stage.names(project) if other != stage_name)
     if stage_name is None:
-        ours = settings.current_settings()
+        ours = stage.local_settings(project)
         if ours.jwks_url is None:
-            ours = replace(ours, local_secret=minting.local_secret(ours, create=False))
-        return Case(ours, sources.fetch(ours), other_stages=others)
-    chosen, notes = stage.load(stage_name).settings, list[str]()
+            ours = replace(ours, local_secret=minting.local_secret(project, ours, create=False))
+        return Case(project.table, ours, sources.fetch(ours), other_stages=others)
+    chosen, notes = stage.load(project, stage_name).settings, list[str]()
     found = sources.fetch(chosen, notes.append)
     try:
-        here = judge(None).keys
-    except (Fault, settings.SettingsError, KeysUnavailable):
+        here = judge(project, None).keys
+    except (Fault, SettingsError, KeysUnavailable):
         here = ()
-    return Case(chosen, found, stage_name, others, here, notes)
+    return Case(project.table, chosen, found, stage_name, others, here, notes)
 
 
 def explain(authorization: str, method: str, path: str, project: Project, case: Case, now: float) -> Explanation:
     """Return how a request with this Authorization header is answered; no header where it is empty."""
-    declared, table = project.declared(), project.table
-    routes = Table(dict.fromkeys(declared, PUBLIC))
+    declared, table = project.declared(), case.table
+    try:
+        routes = Table(dict.fromkeys(declared, PUBLIC))
+    except TableError as error:
+        raise Fault(f"app.py: {error}") from None
     route = routes.match(method, path)
     if route is None:
         return _without_route(method, path, routes, case)
@@ -89,10 +88,10 @@ def explain(authorization: str, method: str, path: str, project: Project, case: 
     parameters = {part[1:-1]: given for part, given in parts if part.startswith("{")}
     header, claims = _unverified(authorization)
     group, owner = table.rules.get(route, frozenset()), unquote(parameters.get("sub", ""))
-    case = replace(case, table=table, group=group, owner=owner, header=header, claims=claims)
+    case = replace(case, group=group, owner=owner, header=header, claims=claims)
     case = replace(case, signed_here=_signed(authorization, case.local_keys, case, now))
     steps = [Step("Route", "ok", "route", " ".join(route)), Step("Route", "", "row", row(group))]
-    notes = [("Note", note) for note in case.notes]
+    notes = [f"Note: {note}" for note in case.notes]
 
     def refused(decision: Decision, by: str) -> Explanation:
         return Explanation(STATUSES[decision.outcome], by, decision.reason, steps, advice(decision, case) + notes)
@@ -102,10 +101,10 @@ def explain(authorization: str, method: str, path: str, project: Project, case: 
         steps.append(Step("API Gateway", "", "authorizer", "none in front of this route: nobody looks at the token"))
     elif not authorization:
         steps.append(Step("API Gateway", "NO", "token", "none: it answers without asking the authorizer"))
-        fix = [("Fix", "send -H 'Authorization: Bearer ...'"), ("Here", new_token(case))]
+        fix = ["Fix: send -H 'Authorization: Bearer ...'", f"Here: {new_token(case)}"]
         return Explanation(401, "API Gateway", None, steps, fix + notes)
     else:
-        notes += _about_the_cache(project)
+        notes += _about_the_cache(project.authorizer.config.ttl_seconds)
         decision, answer = _decide(authorization, table.match(method, path), case.keys, case, now)
         steps += _token_steps(authorization, decision, case, now)
         if answer is None:
@@ -125,24 +124,13 @@ def explain(authorization: str, method: str, path: str, project: Project, case: 
     return Explanation(200, "the view", None, steps, notes)
 
 
-def show(explanation: Explanation) -> None:
-    """Print it; in colour on a terminal, unless NO_COLOR is set."""
-    colour = {"ok": "green", "NO": "red"}
-    for check, steps in groupby(explanation.steps, key=lambda step: step.check):
-        _print(check)
-        for _, verdict, step, found in steps:
-            _print(f"  {verdict:<2} {step:<13} {found}", colour.get(verdict))
+def show(explanation: Explanation) -> Iterator[str]:
+    """Yield the lines to print. What a token says is not to command the terminal."""
+    lines = [f"{check:<11} {verdict:<2} {name:<13} {found}" for check, verdict, name, found in explanation.steps]
     reason = f" ({explanation.reason})" if explanation.reason else ""
-    answer = f"Answer: {explanation.status} {WORDS[explanation.status]}{reason}, by {explanation.by}"
-    _print(answer, colour["ok" if explanation.status == 200 else "NO"])
-    for label, text in explanation.advice:
-        _print(f"{label + ':':<7} {text}")
-
-
-def _print(line: str, colour: str | None = None) -> None:
-    # What a token says is not to command the terminal.
-    plain = "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
-    click.secho(plain, fg=colour, color=False if os.environ.get("NO_COLOR") else None)
+    answer = f"{explanation.status} {HTTPStatus(explanation.status).phrase}{reason}, by {explanation.by}"
+    for line in [*lines, "", f"Answer: {answer}", *explanation.advice]:
+        yield "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
 
 
 def read_as_iam(document: Mapping[str, Any], arn: str) -> str:
@@ -170,7 +158,7 @@ def _decide(
 
 
 def _refused_at(decision: Decision) -> int:
-    """Return which of form (0), header, signature and claims (3) was refused; 4 if none, -1 if none was reached."""
+    # 0 form, 1 header, 2 signature, 3 claims; 4 none of them, -1 before all of them.
     if decision.caller is not None or decision.outcome is Outcome.ERROR:
         return -1 if decision.caller is None else 4
     steps = BEFORE_CLAIMS if decision.claim != "cnf" else ()
@@ -182,10 +170,8 @@ def _signed(authorization: str, keys: Sequence[Key], case: Case, now: float) -> 
 
 
 def _token_steps(authorization: str, decision: Decision, case: Case, now: float) -> Iterator[Step]:
-    """Yield what is looked at, in that order: what is before the refusal passed, what is behind it was not reached.
-
-    Of the claims beside the one that is refused nothing is said, for the decision names no other.
-    """
+    """Yield what is looked at, in that order: what is before the refusal passed, what is behind it was not reached."""
+    # Of the claims beside the refused one nothing is said: the decision names no other.
     at, refused = _refused_at(decision), decision.claim or "claims"
     signer = next((key for key in case.keys if _signed(authorization, [key], case, now)), None)
     keys = ", ".join(dict.fromkeys(_named(key.id, case) for key in case.keys))
@@ -221,21 +207,17 @@ def _named(key_id: str | None, case: Case) -> str:
 
 
 def _said(claim: str, case: Case, now: float) -> str:
-    """Return what the token says, and the setting about it. Of other claims than these no value is printed."""
+    """Return what the token says, and what is wanted. Of other claims than these no value is printed."""
     rules, said = case.settings.requirements, case.header if claim in {"alg", "typ", "kid", "crit"} else case.claims
-    audience = ("JWT_AUDIENCE", ", ".join(rules.audiences))
-    wanted: dict[str, tuple[str, object]] = {
-        **{required: ("JWT_REQUIRED_CLAIMS", f"{required}={text}") for required, text in rules.claims.items()},
-        **{"sub": ("", ""), "kid": ("", ""), "nbf": ("", "")},
-        **{"aud": audience, rules.audience_claim: audience, "iss": ("JWT_ISSUER", rules.issuer)},
-        **{"alg": ("JWT_ALGORITHMS", ", ".join(rules.algorithms)), "typ": ("JWT_TOKEN_TYPE", rules.token_type)},
-        **{"exp": ("JWT_LEEWAY_SECONDS", f"{rules.leeway}"), "iat": ("JWT_MAX_LIFETIME_SECONDS", rules.max_lifetime)},
-    }
+    audience = " or ".join(rules.audiences)
+    longest = f"at most {rules.max_lifetime} s after iat" if rules.max_lifetime else ""
+    wanted = {**rules.claims, "iss": rules.issuer, "aud": audience, rules.audience_claim: audience}
+    wanted |= {"alg": " or ".join(rules.algorithms), "typ": rules.token_type, "sub": "", "kid": ""}
+    wanted |= {**dict.fromkeys(DATES, ""), "exp": longest}
     value = "not given" if claim not in said else "given"
     if claim in said and claim in wanted and claim not in rules.claims:
         value = _date(said[claim], now) if claim in DATES else name(said[claim])
-    setting, text = wanted.get(claim, ("", ""))
-    return f"{value}; {setting} is {text or 'not set'}" if setting else value
+    return f"{value}; wanted: {wanted[claim]}" if wanted.get(claim) else value
 
 
 def _date(seconds: object, now: float) -> str:
@@ -245,36 +227,33 @@ def _date(seconds: object, now: float) -> str:
     return f"{datetime.fromtimestamp(int(seconds), UTC):%Y-%m-%d %H:%M:%S} UTC, {since}"
 
 
-def _unverified(authorization: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+def _unverified(authorization: str) -> list[Mapping[str, Any]]:
     """Return header and claims as the token has them, empty where they cannot be read. Nothing is decided by them."""
-
-    def members(segment: str) -> Mapping[str, Any]:
+    found: list[Mapping[str, Any]] = []
+    for segment in [*authorization.rpartition(" ")[2].split("."), ""][:2]:
         try:
             value = json.loads(base64.urlsafe_b64decode(segment + "=="))
         except (ValueError, RecursionError):
-            return {}
-        return value if isinstance(value, dict) else {}
-
-    header, claims, *_ = [*authorization.rpartition(" ")[2].split("."), ""]
-    return members(header), members(claims)
+            value = {}
+        found.append(value if isinstance(value, dict) else {})
+    return found
 
 
 def _policy_steps(decision: Decision, document: Mapping[str, Any], said: str, table: Table) -> Iterator[Step]:
     roles = decision.caller.roles if decision.caller else frozenset[str]()
-    unknown = ", ".join(map(name, sorted(roles - table.roles)))
     known = ", ".join(sorted(roles & table.roles)) or "none"
-    yield Step("Authorizer", "", "roles", f"in the table: {known}{f'; not in it: {unknown}' if unknown else ''}")
+    yield Step("Authorizer", "", "roles", f"{', '.join(map(name, sorted(roles))) or 'none'}; in the table: {known}")
     for statement in document["Statement"]:
         resources = (resource.removeprefix(f"{STAGE_ARN}/").replace("/", " /", 1) for resource in statement["Resource"])
         yield Step("Authorizer", "", "policy", f"{statement['Effect']} {', '.join(resources)}")
     yield Step("API Gateway", "ok" if said == "Allow" else "NO", "policy", f"{said} for this request")
 
 
-def _about_the_cache(project: Project) -> Iterator[tuple[str, str]]:
-    ttl = project.authorizer.config.ttl_seconds
-    if ttl != 0:
-        keeps = f"API Gateway keeps the authorizer's answer for a token for {300 if ttl is None else ttl} s"
-        yield "Note", f"{keeps}, also after a change (aws apigateway flush-stage-authorizers-cache empties its cache)"
+def _about_the_cache(ttl: int | None) -> list[str]:
+    kept = (
+        f"Note: API Gateway keeps the authorizer's answer for a token for {300 if ttl is None else ttl} s, also after"
+    )
+    return [f"{kept} a change (aws apigateway flush-stage-authorizers-cache empties its cache)"] if ttl != 0 else []
 
 
 def _without_route(method: str, path: str, routes: Table, case: Case) -> Explanation:
@@ -293,4 +272,4 @@ def _without_route(method: str, path: str, routes: Table, case: Case) -> Explana
     if method == "OPTIONS" and takes[path]:
         fix += "; for a browser's preflight from another origin set CORS_ALLOWED_ORIGIN"
     step = Step("API Gateway", "NO", "route", f"app.py has no {method} on this path; nobody looks at the token")
-    return Explanation(404, "API Gateway", None, [step], [("Fix", fix)])
+    return Explanation(404, "API Gateway", None, [step], [f"Fix: {fix}"])
