@@ -104,8 +104,8 @@ def test_a_public_route_needs_no_token_and_opens_no_other(dev: Deployed) -> None
 # "Only one's own": GET /users/{sub}/orders is for the user whose `sub` it is, and for support.
 
 
-# No subject with a percent sign before digits: API Gateway hands a path's parameter over as it was sent, the embedded one
-# decodes it first (tests/guard/ has those).
+# No subject with a percent sign before digits: API Gateway hands a path's parameter over as it was sent, and the
+# embedded one decodes it first. tests/guard/ has those.
 @pytest.mark.parametrize("subject", ["alice", "a b", "alice@example.com", "ü", "auth0|5f", "100%", "a+b"])
 def test_an_owner_reads_its_own_however_its_subject_is_written(dev: Deployed, subject: str) -> None:
     answer = dev.ask("GET", dev.token(sub=subject), f"/users/{quote(subject, safe='')}/orders")
@@ -165,7 +165,7 @@ def test_a_token_is_for_us_if_one_of_its_audiences_is_one_of_ours(dev: Deployed,
 
 def test_a_view_gets_the_claims_that_were_asked_for_and_no_log_does(dev: Deployed, with_settings: Any) -> None:
     with_settings(JWT_CALLER_CLAIMS="tenant email seats")
-    token = dev.token("user", tenant='acme "ü"', seats=7, password="hunter2")  # noqa: S106  # a claim
+    token = dev.token("user", tenant='acme "ü"', seats=7, password="hunter2")
     answer = dev.ask("GET", token)
     assert (answer.status, answer.json["claims"]) == (200, {"tenant": 'acme "ü"', "seats": "7"})
     written = "\n".join(dev.log("jwt_authorizer") + dev.log("api_handler"))
@@ -176,7 +176,7 @@ def test_a_view_gets_the_claims_that_were_asked_for_and_no_log_does(dev: Deploye
 
 
 def test_a_claim_that_is_required_must_have_exactly_its_text(dev: Deployed, with_settings: Any) -> None:
-    with_settings(JWT_REQUIRED_CLAIMS="token_use=access tenant=acme", JWT_TOKEN_TYPE="at+jwt")  # noqa: S106  # a type
+    with_settings(JWT_REQUIRED_CLAIMS="token_use=access tenant=acme", JWT_TOKEN_TYPE="at+jwt")
     good = {"token_use": "access", "tenant": "acme"}
     assert dev.ask("GET", dev.token("user", **good)).status == 401  # its typ is JWT
     with_settings(JWT_TOKEN_TYPE="")
