@@ -15,18 +15,13 @@ from chalicelib.guard.tokens import Requirements
 #: RFC 7518 section 3.2: the secret is at least as long as the hash.
 SECRET_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}
 #: What a public key can verify. ES256K and the SHA-1 family are left out: no identity provider needs them.
-PUBLIC_KEY_ALGORITHMS: tuple[str, ...] = (
-    "RS256",
-    "RS384",
-    "RS512",
-    "PS256",
-    "PS384",
-    "PS512",
-    "ES256",
-    "ES384",
-    "ES512",
-)
-PUBLIC_KEY_ALGORITHMS += ("EdDSA", "Ed25519")  # RFC 9864 names the curve
+PUBLIC_KEY_ALGORITHMS = tuple("RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 ES512 EdDSA Ed25519".split())
+#: Every variable that `from_environment` reads.
+NAMES = """AUTHORIZER_SECRET CORS_ALLOWED_ORIGIN
+    JWT_SECRET_ID JWT_SECRET_FIELD JWT_PREVIOUS_KEY JWT_ROTATION_DAYS JWT_JWKS_URL JWT_ALGORITHMS
+    JWT_ISSUER JWT_AUDIENCE JWT_AUDIENCE_CLAIM JWT_TOKEN_TYPE JWT_REQUIRED_CLAIMS JWT_CALLER_CLAIMS JWT_ROLES_CLAIM
+    JWT_ROLES_FORMAT JWT_LEEWAY_SECONDS JWT_MAX_LIFETIME_SECONDS JWT_KEY_TTL_SECONDS JWT_KEY_MAX_STALE_SECONDS
+""".split()
 # RFC 6454 section 6.2: scheme, host and port. Nothing in it can end the quotes that API Gateway wants around it.
 _ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
 MAX_CALLER_CLAIMS = 16
@@ -51,15 +46,6 @@ class Settings:
     key_ttl: int
     key_max_stale: int
     allowed_origin: str | None
-
-
-#: Every variable that `from_environment` reads.
-NAMES = (
-    *("AUTHORIZER_SECRET", "CORS_ALLOWED_ORIGIN", "JWT_SECRET_ID", "JWT_SECRET_FIELD", "JWT_PREVIOUS_KEY"),
-    *("JWT_ROTATION_DAYS", "JWT_JWKS_URL", "JWT_ALGORITHMS", "JWT_ISSUER", "JWT_AUDIENCE", "JWT_AUDIENCE_CLAIM"),
-    *("JWT_TOKEN_TYPE", "JWT_REQUIRED_CLAIMS", "JWT_CALLER_CLAIMS", "JWT_ROLES_CLAIM", "JWT_ROLES_FORMAT"),
-    *("JWT_LEEWAY_SECONDS", "JWT_MAX_LIFETIME_SECONDS", "JWT_KEY_TTL_SECONDS", "JWT_KEY_MAX_STALE_SECONDS"),
-)
 
 
 def function_name() -> str | None:
@@ -100,14 +86,10 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
             raise SettingsError(f"{name} is no setting, so it would have no effect: write {nearest}, or remove it.")
     local_secret, jwks_url = given.get("AUTHORIZER_SECRET"), given.get("JWT_JWKS_URL")
     if local_secret is not None and "AWS_LAMBDA_FUNCTION_NAME" in given:
-        raise SettingsError(
-            "AUTHORIZER_SECRET is set inside Lambda, where everyone who may read the function's configuration"
-            " can read it: remove it and name a secret in Secrets Manager with JWT_SECRET_ID."
-        )
+        # Everyone who may read the function's configuration could read it.
+        raise SettingsError("AUTHORIZER_SECRET is set inside Lambda: remove it, and name a secret with JWT_SECRET_ID.")
     if local_secret is not None and jwks_url is not None:
-        raise SettingsError(
-            "AUTHORIZER_SECRET and JWT_JWKS_URL are both set: keys come from one place, unset the other."
-        )
+        raise SettingsError("AUTHORIZER_SECRET and JWT_JWKS_URL are both set: keys have one source, unset the other.")
     if jwks_url is not None:
         _check_jwks(jwks_url, given)
     return Settings(
@@ -127,11 +109,8 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
 def _requirements(given: Mapping[str, str], known_algorithms: tuple[str, ...]) -> Requirements:
     claims, audience_claim = _required_claims(given), given.get("JWT_AUDIENCE_CLAIM", "aud")
     if audience_claim != "aud" and claims.get("token_use") != "access":
-        # Another claim means what `aud` means in Cognito's access tokens alone.
-        raise SettingsError(
-            f"JWT_AUDIENCE_CLAIM is {audience_claim[:20]!r}: this is for Amazon Cognito's access tokens, which have"
-            " no aud; set JWT_REQUIRED_CLAIMS=token_use=access too, or unset it."
-        )
+        # Only in Amazon Cognito's access tokens does another claim mean what `aud` means.
+        raise SettingsError("JWT_AUDIENCE_CLAIM needs JWT_REQUIRED_CLAIMS=token_use=access: set that, or unset it.")
     caller_claims = _words(given, "JWT_CALLER_CLAIMS")
     if len(caller_claims) > MAX_CALLER_CLAIMS:
         raise SettingsError(f"JWT_CALLER_CLAIMS names {len(caller_claims)} claims: {MAX_CALLER_CLAIMS} at most.")
@@ -163,7 +142,7 @@ def _words(given: Mapping[str, str], name: str) -> tuple[str, ...]:
 
 
 def _origin(given: Mapping[str, str]) -> str | None:
-    """Return the one allowed origin. One: what API Gateway itself answers is fixed, so it cannot choose from a list."""
+    # One: what API Gateway itself answers is fixed, so it cannot choose from a list.
     origin = given.get("CORS_ALLOWED_ORIGIN")
     if origin and not _ORIGIN.fullmatch(origin):
         raise SettingsError(
@@ -174,12 +153,11 @@ def _origin(given: Mapping[str, str]) -> str | None:
 
 
 def _check_jwks(url: str, given: Mapping[str, str]) -> None:
-    try:
+    parts = None
+    with suppress(ValueError):
         parts = urlsplit(url)
-    except ValueError:
-        parts = urlsplit("")
-    loopback = parts.scheme == "http" and parts.hostname in {"127.0.0.1", "::1", "localhost"}
-    if not ((parts.scheme == "https" and parts.hostname) or loopback):
+    loopback = parts and parts.scheme == "http" and parts.hostname in {"127.0.0.1", "::1", "localhost"}
+    if not (parts and parts.hostname and (parts.scheme == "https" or loopback)):
         raise SettingsError("JWT_JWKS_URL must start with https:// (http:// is for loopback alone, in tests).")
     if "JWT_ROTATION_DAYS" in given:
         raise SettingsError("JWT_ROTATION_DAYS is set with JWT_JWKS_URL: the provider rotates its own keys; unset it.")
@@ -190,14 +168,12 @@ def _check_jwks(url: str, given: Mapping[str, str]) -> None:
 
 
 def _algorithms(given: Mapping[str, str], known: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the allow-list. Secrets and public keys never share one: a public key is everybody's HS256 secret."""
+    # Secrets and public keys never share an allow-list: a public key is everybody's HS256 secret.
     listed = _words({"JWT_ALGORITHMS": known[0], **given}, "JWT_ALGORITHMS")
-    wrong = [name for name in listed if name not in known]
-    if wrong or not listed:
-        where = "with JWT_JWKS_URL" if known is PUBLIC_KEY_ALGORITHMS else "without JWT_JWKS_URL"
-        raise SettingsError(
-            f"JWT_ALGORITHMS may list {', '.join(known)} {where}; fix {' '.join(wrong)[:40] or 'the empty list'}."
-        )
+    if not listed or not set(listed) <= set(known):
+        wrong = " ".join(name for name in listed if name not in known)[:40] or "the empty list"
+        beside = "with" if known is PUBLIC_KEY_ALGORITHMS else "without"
+        raise SettingsError(f"JWT_ALGORITHMS may list {', '.join(known)} {beside} JWT_JWKS_URL; fix {wrong}.")
     return listed
 
 

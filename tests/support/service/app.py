@@ -1,4 +1,4 @@
-"""The engine's own service, on which its tests run, in one process and deployed. Nobody's sample: nobody edits it."""
+"""The engine's own service: what its tests, in one process and deployed, run on. No sample, so nobody edits it."""
 
 from __future__ import annotations
 
