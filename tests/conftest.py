@@ -14,15 +14,9 @@ from chalice.test import Client
 from tests.support import matrix, security_page, service
 from tests.support.client import AsCaller
 from tests.support.client import as_caller as callers
+from tests.support.local_server import NO_AWS
 from tests.support.project import PROJECT, copy_project
 from tests.support.tokens import SECRET
-
-#: Nothing here may reach the account of whoever runs the tests.
-NO_AWS = {
-    "AWS_CONFIG_FILE": os.devnull,
-    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-    "AWS_EC2_METADATA_DISABLED": "true",
-}
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,6 +1,6 @@
 """The embedded AWS: ministack in a process of its own on loopback, with IAM enforced.
 
-In front of it stands an adapter for the two calls of API Gateway that `chalice deploy` makes and ministack does
+In front of it is an adapter for the two calls of API Gateway that `chalice deploy` makes and ministack does
 not serve, ImportRestApi and PutRestApi: it translates a Swagger document into calls that ministack has. All
 else passes through unchanged.
 """
@@ -94,7 +94,7 @@ def running(**settings: str) -> Iterator[EmbeddedAws]:
     with tempfile.TemporaryDirectory(prefix="embedded-aws-") as folder:
         port, logs = free_port(), Path(folder) / "log"
         lambda_runtime(Path(folder) / "lambda-runtime")
-        # A bare environment: what stands in this process's environment is none of a Lambda function's business.
+        # A bare environment: this process's environment is none of a Lambda function's business.
         environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         environment |= {
             "GATEWAY_PORT": str(port),
