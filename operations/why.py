@@ -260,7 +260,7 @@ def _without_route(method: str, path: str, routes: Table, case: Case) -> Explana
     """API Gateway has no such method on such a path; it asks nobody."""
     origin, stage_name, rest = case.settings.allowed_origin, *path[1:].partition("/")[::2]
     # Whether API Gateway drops a slash at the end is not documented; the ARN in the policy keeps it, so nothing opens.
-    nearby = {path: "this path", path.rstrip("/"): "without the slash at the end it"}
+    nearby = {path.rstrip("/"): "without the slash at the end it", path: "this path"}
     if stage_name in {case.stage, *case.other_stages, "api"}:
         nearby[f"/{rest}"] = f"leave the stage out: /{rest}"
     takes = {of: ", ".join(verb for verb in METHODS if routes.match(verb, of)) for of in nearby}
