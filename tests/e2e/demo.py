@@ -11,13 +11,12 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
 from tests.support import embedded_aws
 from tests.support.embedded_aws import EmbeddedAws
 from tests.support.project import PROJECT
+from tests.support.steps import say, step
 
 STAGE = "dev"
 #: What no deployment needs, and what this checkout has deployed to an account.
@@ -47,18 +46,6 @@ def main(*, once: bool) -> int:
         return status
     say("\nStopped.")
     return 130 if once else 0
-
-
-def say(text: str) -> None:
-    print(text, flush=True)  # noqa: T201  # printing is what a demonstration is for
-
-
-@contextlib.contextmanager
-def step(what: str) -> Iterator[None]:
-    say(f"==> {what}")
-    since = time.monotonic()
-    yield
-    say(f"    done in {time.monotonic() - since:.1f} s")
 
 
 def manage(
