@@ -8,7 +8,6 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -19,7 +18,6 @@ from operations.project import Project
 from operations.reasons import Case
 from operations.why import explain
 from tests.support.deployed import Deployed
-from tests.support.service import FOLDER, Service
 from tests.support.tokens import SECRET
 
 CHANGES: list[tuple[list[str], dict[str, Any]]] = [
@@ -45,13 +43,7 @@ REQUESTS = [
 
 
 @pytest.mark.parametrize(("method", "path"), REQUESTS)
-def test_the_status_is_the_one_that_the_stage_answers(
-    dev: Deployed, fixture_service: Service, method: str, path: str
-) -> None:
-    module = SimpleNamespace(
-        app=fixture_service.app, jwt_authorizer=fixture_service.jwt_authorizer, RULES=fixture_service.rules
-    )
-    project = Project(FOLDER, lambda _name: module)
+def test_the_status_is_the_one_that_the_stage_answers(dev: Deployed, project: Project, method: str, path: str) -> None:
     settings = from_environment({"JWT_SECRET_ID": dev.secret_id})
     case = Case(project.table, settings, hmac_keys(dev.signing_key(), None, ["HS256"], "the secret"), "dev")
     for credential in [dev.token(*roles, **changes) for roles, changes in CHANGES] + ["", "Basic x", "nonsense"]:

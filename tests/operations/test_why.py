@@ -38,12 +38,7 @@ Change = Callable[..., None]
 OTHER_SECRET = "another-secret-of-sufficient-length-for-hs256"
 
 
-@pytest.fixture
-def project(fixture_service: Service) -> Project:
-    return project_of(fixture_service.app, fixture_service.jwt_authorizer, fixture_service.rules)
-
-
-def project_of(app: Chalice, jwt_authorizer: Any, rules: Any) -> Project:
+def made_of(app: Chalice, jwt_authorizer: Any, rules: Any) -> Project:
     module = SimpleNamespace(app=app, jwt_authorizer=jwt_authorizer, RULES=rules)
     return Project(FOLDER, lambda _name: module)
 
@@ -243,7 +238,7 @@ def test_an_answer_that_api_gateway_would_not_take_is_a_500(fixture_service: Ser
         rules[("GET", template)] = frozenset({"user" if number % 2 else "admin"})
     for methods in app.routes.values():
         methods["GET"].authorizer = fixture_service.jwt_authorizer
-    wide = project_of(app, fixture_service.jwt_authorizer, rules)
+    wide = made_of(app, fixture_service.jwt_authorizer, rules)
     said = explained(wide, token("user"), "GET", f"/1-{'x' * 40}/7")
     assert (said.status, said.reason, said.by) == (500, Reason.ANSWER_TOO_LARGE, "the authorizer")
 
@@ -341,7 +336,7 @@ def test_a_route_without_the_authorizer_is_refused_for_want_of_a_caller(project:
 def test_a_route_in_no_row_is_closed_though_another_row_takes_its_path(fixture_service: Service) -> None:
     fixture_service.app.route("/reports/export")(dict)
     fixture_service.guard.protect(fixture_service.jwt_authorizer)
-    project = project_of(fixture_service.app, fixture_service.jwt_authorizer, fixture_service.rules)
+    project = made_of(fixture_service.app, fixture_service.jwt_authorizer, fixture_service.rules)
     said = explained(project, token("admin"), "GET", "/reports/export")
     assert (said.status, said.reason, said.by) == (403, Reason.NO_PERMISSION, "the middleware")
     assert "in no row of the table: closed" in str(said.advice)
