@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import base64
 import json
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
 from http import HTTPStatus
 from typing import Any, NamedTuple
 from urllib.parse import unquote
@@ -135,13 +135,12 @@ def show(explanation: Explanation) -> Iterator[str]:
 
 def read_as_iam(document: Mapping[str, Any], arn: str) -> str:
     """Return Allow, Deny or neither, as IAM reads a policy: a Deny beats an Allow; `*` crosses `/` as well."""
-    effects = {
+    fits = {
         statement["Effect"]
         for statement in document["Statement"]
-        for resource in statement["Resource"]
-        if re.fullmatch(re.escape(resource).replace(r"\*", ".*").replace(r"\?", "."), arn, re.DOTALL)
+        if any(fnmatchcase(arn, resource) for resource in statement["Resource"])
     }
-    return "Deny" if "Deny" in effects else "Allow" if "Allow" in effects else "neither"
+    return "Deny" if "Deny" in fits else "Allow" if fits else "neither"
 
 
 def _decide(
@@ -187,7 +186,8 @@ def _token_steps(authorization: str, decision: Decision, case: Case, now: float)
     for step, order in sorted(rows.items(), key=lambda item: item[1]):
         is_it = order == at and (step == refused or step in found)
         verdict = "ok" if order < at else "-" if order > at else "NO" if is_it else ""
-        because = f"{decision.reason}: " if is_it else ""
+        about = f" ({decision.claim})" if decision.claim not in {None, step} else ""
+        because = f"{decision.reason}{about}: " if is_it else ""
         unverified = "" if signer or step in found else " (unverified)"
         yield Step("Authorizer", verdict, step, because + (found.get(step) or _said(step, case, now)) + unverified)
     others = ", ".join(name(claim) for claim in case.claims if claim not in rows)

@@ -18,6 +18,7 @@ from operations.project import Project
 from operations.reasons import Case
 from operations.why import explain
 from tests.support.deployed import Deployed
+from tests.support.embedded_aws import EmbeddedAws
 from tests.support.tokens import SECRET
 
 CHANGES: list[tuple[list[str], dict[str, Any]]] = [
@@ -93,6 +94,19 @@ def test_a_stage_without_its_secret_is_a_sentence(dev: Deployed, project_copy: P
     assert code == 2
     assert printed.startswith("Error: ")
     assert printed.count("\n") == 1
+
+
+def test_what_is_said_of_the_previous_version_is_a_note_and_no_log_line(aws: EmbeddedAws, project_copy: Path) -> None:
+    config = project_copy / ".chalice" / "config.json"
+    config.write_text(config.read_text().replace('"fixture-key"', '"weak-at-first"'))
+    client, strong = aws.client("secretsmanager"), "x" * 64
+    client.create_secret(Name="weak-at-first", SecretString=json.dumps({"my_secret_key": "weak"}))
+    client.put_secret_value(SecretId="weak-at-first", SecretString=json.dumps({"my_secret_key": strong}))
+    prod = Deployed(aws, project_copy, "prod", "weak-at-first")
+    code, printed = why(prod, prod.token("user"), "--stage", "prod")
+    assert code == 0
+    assert "\nNote: The previous version is left out: " in printed
+    assert '{"time"' not in printed
 
 
 def test_it_works_with_credentials_of_an_assumed_role(dev: Deployed, tmp_path: Path) -> None:

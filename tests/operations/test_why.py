@@ -398,7 +398,7 @@ def test_roles_in_another_claim_are_pointed_at(refused: Callable[..., str]) -> N
         ({"jti": 7}, "NO jti wrong_claim_type: given"),
         ({"aud": 7}, "NO aud wrong_claim_type: 7"),
         ({"exp": ..., "sub": ...}, "NO exp missing_claim: not given"),
-        ({"cnf": "secret thumbprint"}, "NO cnf wrong_token_type: given"),
+        ({"cnf": "secret-thumbprint"}, "NO cnf wrong_token_type: given"),
     ],
 )
 def test_the_claim_at_fault_is_named(refused: Callable[..., str], change: dict[str, Any], line: str) -> None:
@@ -420,6 +420,13 @@ def test_what_is_given_is_shown_beside_what_is_wanted(
     environment(**STRICT)
     good = {"iss": "https://issuer.example", "aud": "us", "tenant": "acme"}
     assert f"{line}\n" in refused(token("user", **{**good, **change}))
+
+
+def test_a_header_parameter_at_fault_is_named(refused: Callable[..., str]) -> None:
+    for parameter in ('"kid":7', '"cty":"JWT"', '"b64":false'):
+        name = parameter.split('"')[1]
+        printed = refused(forge(b'{"alg":"HS256",%s}' % parameter.encode(), json.dumps(claims()).encode()))
+        assert f"NO form malformed ({name}): " in printed
 
 
 def test_the_algorithm_is_shown_beside_those_that_are_allowed(refused: Callable[..., str]) -> None:
