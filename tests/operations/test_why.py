@@ -353,6 +353,7 @@ def test_a_route_without_the_authorizer_is_refused_for_want_of_a_caller(project:
     said = explained(project, token("admin"))
     assert (said.status, said.reason, said.by) == (401, Reason.NO_CALLER, "the middleware")
     assert "guard.protect" in str(said.advice)
+    assert "a new token" not in str(said.advice)
 
 
 def test_a_route_in_no_row_is_closed_though_another_row_takes_its_path(fixture_service: Service) -> None:
