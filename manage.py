@@ -5,21 +5,25 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
 import socket
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
-from chalicelib import rules
-from chalicelib.guard import settings
-from chalicelib.guard.keys import cache as keys
-from operations import access_page, deployment, matrix, minting, secret, smoke, stage
+from chalicelib.guard.access import METHODS
+from chalicelib.guard.keys.cache import KeysUnavailable
+from chalicelib.guard.settings import Settings, SettingsError
+from operations import access_page, deployment, matrix, minting, requests, secret, smoke, stage
 from operations.fault import Fault
+from operations.project import Project
+from operations.requests import Request
 
 UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
@@ -55,9 +59,21 @@ def show(checks: Iterable[tuple[str, str]]) -> None:
 stage_option = click.option("--stage", "stage_name", required=True, help="A stage of .chalice/config.json.")
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
-def cli() -> None:
-    """Run the API guard on this machine, deploy it, and look at what it does."""
+class Commands(click.Group):
+    """The commands; what the engine says of a setting or a key is said in one sentence too."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except (SettingsError, KeysUnavailable) as error:
+            raise Fault(str(error)) from None
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """Run the API on this machine, deploy it, and look at what it does."""
+    ctx.obj = ctx.obj or Project(Path(__file__).parent)
 
 
 @cli.command()
@@ -73,22 +89,32 @@ def cli() -> None:
     help="Another claim, or another value for one; the value is JSON or else text.",
 )
 @click.option("--stage", "stage_name", help="Sign with this stage's secret in Secrets Manager.")
-def token(subject: str, roles: tuple[str, ...], ttl: int, claims: dict[str, Any], stage_name: str | None) -> None:
+@click.pass_obj
+def token(
+    project: Project, subject: str, roles: tuple[str, ...], ttl: int, claims: dict[str, Any], stage_name: str | None
+) -> None:
     """Print a token for development, signed with AUTHORIZER_SECRET, this machine's local secret or a stage's."""
-    for role in sorted(set(roles) - rules.ROLES):
+    for role in sorted(set(roles) - project.table.roles):
         click.echo(f"Note: the table does not know the role {role!r}, so it grants nothing.", err=True)
     if stage_name is None:
-        wanted, kid = settings.current(), None
-        key = minting.local_secret(wanted, create=False)
+        wanted, kid = stage.local_settings(project), None
+        key = minting.local_secret(project, wanted, create=False)
     else:
-        chosen = stage.load(stage_name)
+        chosen = stage.load(project, stage_name)
         wanted = chosen.settings
         key, kid = secret.signing_key(chosen)
+    note_lifetime(wanted, ttl)
     click.echo(minting.mint(wanted, key, subject, roles, ttl, claims, kid))
 
 
+def note_lifetime(wanted: Settings, ttl: int) -> None:
+    bound = minting.lifetime(wanted, ttl)
+    if bound < ttl:
+        click.echo(f"Note: a token lives {bound} s, which is what JWT_MAX_LIFETIME_SECONDS allows.", err=True)
+
+
 @cli.command(
-    epilog="Exit status: 0 the request is allowed, 1 it is refused, 2 it could not be told (a wrong word, no key).",
+    epilog="Exit status: 0 the request is allowed, 1 it is refused, 2 it cannot be said (a wrong word, no key).",
     context_settings={"allow_extra_args": True},  # click would repeat them
 )
 @click.pass_context
@@ -97,28 +123,29 @@ def token(subject: str, roles: tuple[str, ...], ttl: int, claims: dict[str, Any]
 @click.argument("path")
 @click.option("--stage", "stage_name", help="Judge with this stage's settings and secret; else with this machine's.")
 def why(ctx: click.Context, credential: str, method: str, path: str, stage_name: str | None) -> None:
-    """Say how a request is answered and why: each step of both locks, and the mend.
+    """Say how a request is answered and why: each step of authorizer and middleware, and the fix.
 
     TOKEN is - to read it from standard input, so that it stays out of the shell's history; else the token, with
     or without Bearer in front ("Bearer eyJ..." in quotes); "" for a request without one. PATH comes after the
-    stage: /protected-resource.
+    stage: /orders/7.
 
-    It is the token's bearer who looks, so issuer, audience and dates are shown. The token, its signature, the secret
-    and other claims' values are not.
+    Issuer, audience, subject and dates are shown. The token, its signature, the secret and other claims' values are
+    not.
     """
-    from operations import walk, why  # rich, app.py: for this command alone
+    from operations import why  # the engine: for this command alone
 
     # What was typed is not repeated: in the wrong place it may be the token.
-    if ctx.args or method.upper() not in rules.METHODS:
+    if ctx.args or method.upper() not in METHODS:
         raise Fault(
-            "Write TOKEN METHOD PATH: METHOD is one of"
-            f' {", ".join(rules.METHODS)}; "Bearer ..." goes into quotes, as one word.'
+            f'Write TOKEN METHOD PATH: METHOD is one of {", ".join(METHODS)}; "Bearer ..." goes into quotes, as one'
+            " word."
         )
     if not path.startswith("/"):
-        raise Fault("PATH must begin with a slash; it is what follows the stage in the URL: /protected-resource.")
-    given = standard_input() if credential == "-" else credential
-    explanation = why.explain(given.strip(), method.upper(), path.partition("?")[0], why.judge(stage_name), time.time())
-    walk.show(explanation)
+        raise Fault("PATH must begin with a slash; it is what follows the stage in the URL: /orders/7.")
+    given = (standard_input() if credential == "-" else credential).strip()
+    case = why.judge(ctx.obj, stage_name)
+    explanation = why.explain(given, method.upper(), path.partition("?")[0], ctx.obj, case, time.time())
+    click.echo("\n".join(why.show(explanation)))
     sys.exit(0 if explanation.status == 200 else 1)
 
 
@@ -142,11 +169,13 @@ def standard_input() -> str:
     metavar="[FILE]",
     help="Write a page of HTML for an auditor to FILE, or print it.",
 )
-def show_rules(*, markdown: bool, html_file: str | None) -> None:
-    """Print who may call what, and what is wrong with the table."""
-    cells, wrong = matrix.cells(), matrix.faults()
+@click.pass_obj
+def show_rules(project: Project, *, markdown: bool, html_file: str | None) -> None:
+    """Print who may call what, and where the table and app.py disagree."""
+    cells, wrong = matrix.cells(project.table), project.faults()
     if html_file is not None:
-        page = access_page.page(matrix.app_name(), cells, wrong, access_page.revision(), datetime.now(UTC))
+        revision = access_page.revision(project.folder)
+        page = access_page.page(project.app.app_name, cells, wrong, revision, datetime.now(UTC))
         try:
             click.echo(page, nl=False) if html_file == "-" else Path(html_file).write_text(page, encoding="utf-8")
         except OSError as error:
@@ -159,7 +188,8 @@ def show_rules(*, markdown: bool, html_file: str | None) -> None:
 
 @cli.command()
 @click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True, help="Port to use.")
-def local(port: int) -> None:
+@click.pass_obj
+def local(project: Project, port: int) -> None:
     """Run the API on this machine under `chalice local`; print tokens and curl lines that fit it."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -167,21 +197,49 @@ def local(port: int) -> None:
             probe.bind(("127.0.0.1", port))
         except OSError as error:
             raise Fault(f"Port {port}: {error.strerror}; choose another with make local PORT=8001.") from None
-    key = minting.local_secret(settings.current(), create=True)
-    user, admin = (minting.mint(settings.current(), key, name, [name], 3600, {}) for name in ("user", "admin"))
+    project = replace(project, variables=stage.local_environment(project))
+    wanted = stage.local_settings(project)
+    key = minting.local_secret(project, wanted, create=True)
+    name, wrong = project.app.app_name, project.faults()
+    made, left_out = requests.plan(project.table, project.examples())
+    made = [request for request in made if (request.method, request.template) in project.declared()]
+    note_lifetime(wanted, 3600)
+    tokens = {
+        caller: minting.mint(wanted, key, requests.subject_of(caller), roles_of(caller), 3600, {})
+        for caller in requests.callers(made)
+    }
     url = f"http://127.0.0.1:{port}"
-    click.echo(f"The API guard on {url}\n\nTwo tokens, good for an hour:\n")
-    click.echo(f"user:  {user}\n\nadmin: {admin}\n\nPaste any of these into another terminal:\n")
-    tokens = {"user": user, "admin": admin, "spoiled": minting.spoiled(user)}
-    click.echo(minting.curl_lines(f"{url}/protected-resource", tokens))
+    click.echo(f"{name} answers on {url}\n")
+    click.echo("\n".join(lines_to_paste(url, made, tokens)))
+    click.echo("".join(f"Note: {sentence}\n" for sentence in [*wrong, *about_left_out(left_out)]), nl=False)
     click.echo("Ctrl-C stops it. Below, a line for each decision.")
     sys.stdout.flush()
-    os.chdir(stage.PROJECT)
+    os.chdir(project.folder)
     # In this process's place, so that Ctrl-C reaches `chalice local` alone.
     chalice = str(Path(sys.executable).with_name("chalice"))
     command = [chalice, "local", "--stage", "local", "--port", str(port)]
     environment = {**os.environ, "AUTHORIZER_SECRET": key, "PYTHONUNBUFFERED": "1"}
     os.execve(chalice, command, environment)  # noqa: S606  # no shell is wanted
+
+
+def roles_of(caller: str) -> list[str]:
+    return [] if caller == requests.NO_ROLE else [caller]
+
+
+def lines_to_paste(url: str, made: list[Request], tokens: Mapping[str, str]) -> Iterator[str]:
+    """Yield what to paste into a terminal to make these requests; a token may be a `$(command)`."""
+    variables = requests.callers(made)
+    yield "Paste this block into another terminal:\n"
+    yield f"export API={url}"
+    yield from (f"export {variable}={tokens[caller]}" for caller, variable in variables.items())
+    yield "\nThen any of these, each below the status that is due:\n"
+    yield requests.curl_lines(made, variables, {caller: requests.subject_of(caller) for caller in variables})
+
+
+def about_left_out(left_out: list[Request]) -> Iterator[str]:
+    if left_out:
+        named = ", ".join(dict.fromkeys(map(str, left_out)))
+        yield f"Not tried, since they have an effect: {named}. Give each an example in .chalice/examples.json."
 
 
 @cli.group("secret")
@@ -191,27 +249,30 @@ def secret_group() -> None:
 
 @secret_group.command("create")
 @stage_option
-def create_secret(stage_name: str) -> None:
+@click.pass_obj
+def create_secret(project: Project, stage_name: str) -> None:
     """Make the stage's secret with a strong random value; an existing one is left as it is."""
-    made = secret.create(stage.load(stage_name))
+    made = secret.create(stage.load(project, stage_name))
     click.echo(f"Made {made}\nNext: manage.py deploy --stage {stage_name}")
 
 
 @secret_group.command("status")
 @stage_option
-def secret_status(stage_name: str) -> None:
+@click.pass_obj
+def secret_status(project: Project, stage_name: str) -> None:
     """Print the secret's versions, their labels and ages."""
-    click.echo(matrix.as_text(secret.status(stage.load(stage_name))))
+    click.echo(matrix.as_text(secret.status(stage.load(project, stage_name))))
 
 
 @secret_group.command("rotate")
 @stage_option
 @click.option("--token-lifetime", type=Seconds(), help="For how long tokens live; else as the stage bounds it, or 1d.")
-@click.option("--force", is_flag=True, help="Even if tokens that are still good end by it.")
+@click.option("--force", is_flag=True, help="Even if tokens that are still valid end by it.")
 @click.option("--leaked", is_flag=True, help="The key is known to others: rotate twice, so that no old key is left.")
-def rotate_secret(stage_name: str, token_lifetime: int | None, *, force: bool, leaked: bool) -> None:
+@click.pass_obj
+def rotate_secret(project: Project, stage_name: str, token_lifetime: int | None, *, force: bool, leaked: bool) -> None:
     """Make a new key; the present one goes on to verify as the previous one."""
-    chosen = stage.load(stage_name)
+    chosen = stage.load(project, stage_name)
     version, safe = secret.rotate(chosen, token_lifetime, force=force or leaked)
     ttl = chosen.settings.key_ttl
     if leaked:
@@ -223,78 +284,108 @@ def rotate_secret(stage_name: str, token_lifetime: int | None, *, force: bool, l
         )
     else:
         click.echo(
-            f"Version {version} is the key now. Tokens signed with the one before it stand as well, until the next"
+            f"Version {version} is the key now. Tokens signed with the one before it are valid as well, until the next"
             f" rotation: not before {safe.isoformat(timespec='seconds')}. Let whoever signs tokens take the new key,"
             f" with its version as kid; authorizers know it within {ttl} s, or when they meet it, unless"
             " they looked for a new key within the last 30 s."
         )
 
 
-@secret_group.command("schedule")
-@stage_option
-@click.option("--days", type=click.IntRange(1, 1000), default=30, show_default=True, help="How often.")
-def schedule_rotation(stage_name: str, days: int) -> None:
-    """Let Secrets Manager rotate the secret by itself, with the function that was deployed for it."""
-    function = secret.schedule(stage.load(stage_name), days)
-    click.echo(f"Secrets Manager rotates the secret every {days} days with {function}")
-
-
 @cli.command()
 @stage_option
-def deploy(stage_name: str) -> None:
-    """Check what must hold, run `chalice deploy`, and print the URL and curl lines."""
-    chosen = stage.load(stage_name)
+@click.pass_obj
+def deploy(project: Project, stage_name: str) -> None:
+    """Check what must hold, run `chalice deploy`, and print the URL and curl lines.
+
+    Where the stage sets JWT_ROTATION_DAYS, Secrets Manager rotates its secret from then on; where the setting has
+    gone, no longer.
+    """
+    chosen = stage.load(project, stage_name)
+    made, left_out = requests.plan(project.table, project.examples())
     show(deployment.preflight(chosen))
-    deployment.deploy(chosen)
-    origin = chosen.settings.allowed_origin or "of no origin; CORS_ALLOWED_ORIGIN names one"
-    click.echo(f"ok  gateway responses: put; pages may read answers: {origin}")
-    url = f"{chosen.api_url()}/protected-resource"
-    mint = f"$({Path(sys.executable)} manage.py token --stage {stage_name} --role"
-    click.echo(f"\nThe API guard answers on {url}\n\nFrom this folder, paste:\n")
-    click.echo(minting.curl_lines(url, {"user": f"{mint} user)", "admin": f"{mint} admin)", "spoiled": "spoiled"}))
+    show(deployment.deploy(chosen))
+    click.echo(f"\n{chosen.project.app.app_name} answers on {chosen.api_url()}\n")
+    if chosen.settings.jwks_url is None:
+        mint = f"$({shlex.quote(sys.executable)} manage.py token --stage {stage_name} --sub"
+        tokens = {
+            caller: " ".join([mint, requests.subject_of(caller), *(f"--role {role}" for role in roles_of(caller))])
+            + ")"
+            for caller in requests.callers(made)
+        }
+        click.echo("From this folder:\n")
+    else:
+        made = with_known_subjects(made)
+        issuer = chosen.settings.requirements.issuer
+        tokens = dict.fromkeys(requests.callers(made), f"'a token from {issuer}'")
+    click.echo("\n".join(lines_to_paste(chosen.api_url(), made, tokens)))
+    click.echo("".join(f"Note: {sentence}\n" for sentence in about_left_out(left_out)), nl=False)
+
+
+def with_known_subjects(made: list[Request]) -> list[Request]:
+    """Return the requests that can be written down without a token at hand."""
+    return [request for request in made if not request.whose and request.caller != requests.NO_ROLE]
 
 
 @cli.command(
     "smoke", epilog="Exit status: 0 every row holds, 1 one does not, 2 there was nothing to ask or to ask with."
 )
 @stage_option
-def smoke_test(stage_name: str) -> None:
-    """Make the tutorial's requests to a deployed stage, with tokens minted for it, and hold it to the answers.
+@click.pass_obj
+def smoke_test(project: Project, stage_name: str) -> None:
+    """Make requests to a deployed stage for each row of the table, and compare each answer with the one that is due.
 
-    Where tokens come from an identity provider, USER_TOKEN and ADMIN_TOKEN in the environment must hold one of each.
+    Tokens are minted for it. Where they come from an identity provider, variables in the environment must hold one
+    for each role that is needed: ADMIN_TOKEN for the role admin.
     """
-    chosen = stage.load(stage_name)
-    url = f"{chosen.api_url()}/protected-resource"
+    chosen = stage.load(project, stage_name)
+    made, left_out = requests.plan(project.table, project.examples())
+    url = chosen.api_url()
     if chosen.settings.jwks_url is None:
         key, kid = secret.signing_key(chosen)
-        user, admin = (minting.mint(chosen.settings, key, role, [role], 300, {}, kid) for role in ("user", "admin"))
+        subjects = {caller: requests.subject_of(caller) for caller in requests.callers(made)}
+        tokens = {
+            caller: minting.mint(chosen.settings, key, subject, roles_of(caller), 300, {}, kid)
+            for caller, subject in subjects.items()
+        }
     else:
-        user, admin = (os.environ.get(name, "").strip() for name in ("USER_TOKEN", "ADMIN_TOKEN"))
-        if not (user and admin):
-            raise Fault(
-                f"Tokens of stage {stage_name} come from {chosen.settings.requirements.issuer}: get one of a user and"
-                " one of an admin, and put them into the environment variables USER_TOKEN and ADMIN_TOKEN."
-            )
-    tokens = {"user": user, "admin": admin, "spoiled": minting.spoiled(user)}
-    click.echo(f"{url}\n\n{smoke.HEADER}", nl=False)
-    right = 0
-    for row in smoke.rows(url, tokens):
-        click.echo(smoke.line(row))
-        right += row.right
-    if right < len(minting.TUTORIAL):
-        click.echo(
-            f"\nOnly {right} of {len(minting.TUTORIAL)} hold. docs/operating.md: what the decision log's reasons mean."
-        )
+        made, tokens = with_tokens_at_hand(made, chosen)
+        subjects = {caller: minting.subject(token) for caller, token in tokens.items()}
+    click.echo(f"{url}\n")
+    rows: list[smoke.Row] = []
+    for line in smoke.lines(smoke.kept(smoke.rows(url, made, tokens, subjects), rows), made):
+        click.echo(line)
+    right = sum(row.right for row in rows)
+    click.echo("".join(f"\nNote: {sentence}" for sentence in about_left_out(left_out)))
+    if right < len(made):
+        click.echo(f"Only {right} of {len(made)} hold. docs/operating.md: what the decision log's reasons mean.")
         sys.exit(1)
-    click.echo(f"\nAll {right} hold.")
+    click.echo(f"All {right} hold.")
+
+
+def with_tokens_at_hand(made: list[Request], chosen: stage.Stage) -> tuple[list[Request], dict[str, str]]:
+    """Return the requests, and tokens for them out of the environment; Fault that names the variables to set.
+
+    A token without any role is a bonus: without one its requests are left out.
+    """
+    variables = requests.callers(made)
+    tokens = {caller: os.environ.get(variable, "").strip() for caller, variable in variables.items()}
+    missing = [variables[caller] for caller, token in tokens.items() if not token and caller != requests.NO_ROLE]
+    if missing:
+        raise Fault(
+            f"Tokens of stage {chosen.name} come from {chosen.settings.requirements.issuer}: get one for each role, and"
+            f" put them into the environment variables {', '.join(sorted(missing))}."
+        )
+    tokens = {caller: token for caller, token in tokens.items() if token}
+    return [request for request in made if request.caller is None or request.caller in tokens], tokens
 
 
 @cli.command()
 @stage_option
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
-def package(stage_name: str, folder: Path) -> None:
+@click.pass_obj
+def package(project: Project, stage_name: str, folder: Path) -> None:
     """Write a SAM template and the functions' package into FOLDER, to deploy with CloudFormation."""
-    chosen = stage.load(stage_name)
+    chosen = stage.load(project, stage_name)
     show(deployment.check(chosen))
     deployment.package(chosen, folder)
     stack = f"{chosen.config.app_name}-{stage_name}"
@@ -308,8 +399,4 @@ def package(stage_name: str, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        cli()
-    except (settings.SettingsError, keys.KeysUnavailable) as error:
-        click.echo(f"Error: {error}", err=True)
-        sys.exit(Fault.exit_code)
+    cli()

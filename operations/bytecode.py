@@ -1,6 +1,6 @@
-"""Bytecode for what is deployed: a function's folder is read-only in Lambda, so each cold start compiles it anew.
+"""Bytecode for what is deployed: a function's folder is read-only in Lambda, so each cold start compiles it again.
 
-The bytecode is held against its source when it is imported (PEP 552), so what is out of date is never run.
+The bytecode is compared with its source when it is imported (PEP 552), so what is out of date is never run.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def write(project: Path) -> None:
     """Compile into vendor/, which Chalice deploys beside what it adds itself: its runtime and PyJWT.
 
     What Python has left in chalicelib/ is removed: Chalice would deploy it, and Lambda could not use it, for it
-    is held against the time of its source, which a deployment changes.
+    is compared with the time of its source, which a deployment changes.
     """
     for cache in [*(project / "chalicelib").rglob("__pycache__")]:
         shutil.rmtree(cache)

@@ -1,4 +1,4 @@
-"""What the operator can mend, said in one sentence; `manage.py` exits with 2."""
+"""What the operator can fix, said in a sentence; `manage.py` exits with 2."""
 
 import click
 

@@ -44,7 +44,7 @@ def gateway_responses(origin: str | None) -> dict[str, dict[str, Any]]:
 
 
 def put(client: Any, api_id: str, stage: str, origin: str | None) -> None:
-    """Make them those of a deployed API, and deploy it anew: API Gateway takes them up only then."""
+    """Make them those of a deployed API, and deploy it again: API Gateway takes them up only then."""
     for kind, answer in gateway_responses(origin).items():
         client.put_gateway_response(
             restApiId=api_id,
@@ -67,4 +67,4 @@ def as_template(origin: str | None) -> dict[str, Any]:
             "ResponseTemplates": {"application/json": answer["body"]},
             **({"StatusCode": answer["status"]} if answer["status"] else {}),
         }
-    return {"Resources": {"RestAPI": {"Properties": {"GatewayResponses": responses}}}}
+    return {"RestAPI": {"Properties": {"GatewayResponses": responses}}}

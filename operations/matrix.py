@@ -1,40 +1,23 @@
-"""The access matrix: the table of rules as rows of cells, and its agreement with app.py."""
+"""The access matrix: the table of rules as rows of cells."""
 
 from __future__ import annotations
 
-from chalicelib import rules
+from chalicelib.guard.access import OWNER, PUBLIC, Table
 
 
-def declared_routes() -> dict[rules.Route, bool]:
-    """Return the routes of app.py, and whether `jwt_authorizer` guards each."""
-    from app import app  # here, so that a fault in app.py spoils only the commands that need it
-
-    return {
-        (method, template): getattr(entry.authorizer, "name", None) == "jwt_authorizer"
-        for template, methods in app.routes.items()
-        for method, entry in methods.items()
-    }
+def cells(table: Table) -> list[list[str]]:
+    """Return a header, then a row a route; a column a role, or one for any caller where the table names no role."""
+    roles = sorted(table.roles) or [""]
+    rows = [["Method", "Path", *(role or "(any caller)" for role in roles)]]
+    for (method, template), group in sorted(table.rules.items(), key=lambda item: item[0][::-1]):
+        rows.append([method, template, *(_cell(role, group) for role in roles)])
+    return rows
 
 
-def app_name() -> str:
-    from app import app  # as above
-
-    return app.app_name
-
-
-def faults() -> list[str]:
-    """Return a sentence for each disagreement between table and routes."""
-    return rules.faults(declared_routes())
-
-
-def cells() -> list[list[str]]:
-    """Return a header, then a row a route; a column a role."""
-    roles = sorted(rules.ROLES)
-    table = [["Method", "Path", *roles]]
-    for (method, template), group in sorted(rules.RULES.items(), key=lambda item: item[0][::-1]):
-        may = ["public" if group == rules.PUBLIC else "yes" if role in group else "-" for role in roles]
-        table.append([method, template, *may])
-    return table
+def _cell(role: str, group: frozenset[str]) -> str:
+    if group == PUBLIC:
+        return "public"
+    return "yes" if role in group else "own" if group & OWNER else "-"
 
 
 def as_text(table: list[list[str]]) -> str:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from chalicelib.guard.keys.secret import field_of, hmac_keys, renewed
+from chalicelib.guard.settings import from_environment
 from operations.fault import Fault
 from operations.minting import refuse_to_sign_for_a_provider
-from operations.stage import ROTATION, Stage, aws_errors
+from operations.project import ROTATION
+from operations.stage import Stage, aws_errors
 
 #: For how long tokens live, where the stage does not bound it with JWT_MAX_LIFETIME_SECONDS.
 TOKEN_LIFETIME = 24 * 3600
@@ -76,26 +79,93 @@ def rotate(stage: Stage, token_lifetime: int | None, *, force: bool) -> tuple[st
     return made["VersionId"], datetime.now(UTC) + timedelta(seconds=lifetime)
 
 
-def schedule(stage: Stage, days: int) -> str:
-    """Let Secrets Manager rotate the secret each so many days with the deployed function; return its ARN."""
-    function = stage.function_arn(ROTATION)
+def schedule(stage: Stage) -> str | None:
+    """Let Secrets Manager rotate the secret with the deployed function, as JWT_ROTATION_DAYS says; say what was done.
+
+    Nothing is done where it does so already: each time would begin the days again. The next rotation is one that
+    was due, never one at once.
+    """
+    days = stage.settings.rotation_days
+    if days is None:
+        return None
     with aws_errors():
-        functions, account = stage.client("lambda"), stage.client("sts").get_caller_identity()["Account"]
+        client, functions = stage.client("secretsmanager"), stage.client("lambda")
+        function = functions.get_function_configuration(FunctionName=stage.function_name(ROTATION))["FunctionArn"]
+        now = client.describe_secret(SecretId=stage.settings.secret_id)
+        if _rotates_with(now, function) and now.get("RotationRules", {}).get("AutomaticallyAfterDays") == days:
+            return f"every {days} days, as before"
         with suppress(functions.exceptions.ResourceConflictException):  # it was given before
             functions.add_permission(
                 FunctionName=function,
                 StatementId="secrets-manager-rotates",
                 Action="lambda:InvokeFunction",
                 Principal="secretsmanager.amazonaws.com",
-                SourceAccount=account,
+                SourceAccount=function.split(":")[4],
             )
-        stage.client("secretsmanager").rotate_secret(
+        client.rotate_secret(
             SecretId=stage.settings.secret_id,
             RotationLambdaARN=function,
             RotationRules={"AutomaticallyAfterDays": days},
             RotateImmediately=False,
         )
-    return function
+    return f"every {days} days from now on, with {function}"
+
+
+def unschedule(stage: Stage) -> str | None:
+    """Cancel the rotation that this stage was deployed with, if it is for no secret that is to be rotated now.
+
+    Before the deployment, which takes the function away: from then on Secrets Manager would call what is not there.
+    Which secret it is says the deployed function, for the settings may name another one by now, or a provider.
+    """
+    with aws_errors():
+        client, functions = stage.client("secretsmanager"), stage.client("lambda")
+        try:
+            deployed = functions.get_function_configuration(FunctionName=stage.function_name(ROTATION))
+        except functions.exceptions.ResourceNotFoundException:
+            return None
+        had = deployed.get("Environment", {}).get("Variables", {})
+        secret_id = had.get("JWT_SECRET_ID") or from_environment({}).secret_id
+        if stage.settings.rotation_days is not None and secret_id == stage.settings.secret_id:
+            return None
+        try:
+            now = client.describe_secret(SecretId=secret_id)
+        except client.exceptions.ResourceNotFoundException:
+            return None
+        if "DeletedDate" in now or not _rotates_with(now, deployed["FunctionArn"]):
+            return None
+        client.cancel_rotate_secret(SecretId=secret_id)
+    return f"cancelled for {secret_id}"
+
+
+def _rotates_with(described: Mapping[str, Any], function: str) -> bool:
+    return bool(described.get("RotationEnabled")) and described.get("RotationLambdaARN") == function
+
+
+def as_template(stage: Stage) -> dict[str, Any]:
+    """Return the schedule as `chalice package --merge-template` takes it; nothing without JWT_ROTATION_DAYS."""
+    if stage.settings.rotation_days is None:
+        return {}
+    function = {"Fn::GetAtt": ["RotateSecret", "Arn"]}  # by Chalice's name for rotate_secret
+    permission = {
+        "FunctionName": function,
+        "Action": "lambda:InvokeFunction",
+        "Principal": "secretsmanager.amazonaws.com",
+        "SourceAccount": {"Ref": "AWS::AccountId"},
+    }
+    rotation = {
+        "SecretId": stage.settings.secret_id,
+        "RotationLambdaARN": function,
+        "RotationRules": {"AutomaticallyAfterDays": stage.settings.rotation_days},
+        "RotateImmediatelyOnUpdate": False,
+    }
+    return {
+        "RotationPermission": {"Type": "AWS::Lambda::Permission", "Properties": permission},
+        "Rotation": {
+            "Type": "AWS::SecretsManager::RotationSchedule",
+            "DependsOn": "RotationPermission",
+            "Properties": rotation,
+        },
+    }
 
 
 def _current(stage: Stage) -> dict[str, Any]:

@@ -1,16 +1,18 @@
-"""The tutorial's requests, made to an API and held to the tutorial's answers."""
+"""Requests made to an API, and its answers held against what is due."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from http.client import HTTPException
 from typing import Any
 from urllib.error import HTTPError
-from urllib.request import HTTPRedirectHandler, Request, build_opener
+from urllib.request import HTTPRedirectHandler, build_opener
+from urllib.request import Request as HttpRequest
 
-from operations.minting import TUTORIAL
+from operations.minting import tampered
+from operations.requests import Request
 
 #: API Gateway itself answers within 29 s.
 TIMEOUT = 30
@@ -20,36 +22,52 @@ TIMEOUT = 30
 class Row:
     """A request and its answer; `got` is the status, or what stood in its way."""
 
-    what: str
-    role: str
-    expected: int
+    request: Request
     got: int | str
     milliseconds: int
 
     @property
     def right(self) -> bool:
-        return self.got == self.expected
+        return isinstance(self.got, int) and self.request.due.met_by(self.got)
+
+    def cells(self) -> list[str]:
+        """Return the row's cells, under HEADER."""
+        got = str(self.got) if isinstance(self.got, int) else "none"
+        verdict = "ok" if self.right else "WRONG" if isinstance(self.got, int) else f"WRONG: {self.got}"
+        return [str(self.request), self.request.who, self.request.due.value, got, str(self.milliseconds), verdict]
 
 
-HEADER = f"{'Request':<26}{'Role':<8}{'Expected':>8}{'Got':>6}{'ms':>7}\n"
+HEADER = ["Request", "Caller", "Due", "Got", "ms", ""]
 
 
-def line(row: Row) -> str:
-    """Return the row as a line of text, under HEADER."""
-    got = str(row.got) if isinstance(row.got, int) else "none"
-    verdict = "ok" if row.right else "WRONG" if isinstance(row.got, int) else f"WRONG: {row.got}"
-    return f"{row.what:<26}{row.role:<8}{row.expected:>8}{got:>6}{row.milliseconds:>7}  {verdict}"
+def lines(rows: Iterable[Row], requests: Iterable[Request]) -> Iterator[str]:
+    """Yield a header, then each row as it comes, in columns that are wide enough for all of the requests."""
+    widest = [HEADER, *([str(request), request.who, request.due.value, "none", "00000", ""] for request in requests)]
+    widths = [max(map(len, column)) for column in zip(*widest, strict=True)]
+    for cells in (HEADER, *(row.cells() for row in rows)):
+        yield "  ".join(map(str.ljust, cells, widths)).rstrip()
 
 
-def rows(url: str, tokens: Mapping[str, str]) -> Iterator[Row]:
-    """Yield the rows as they are answered, and end at the first that is not. `tokens` has user, admin and spoiled."""
-    for what, method, whose, expected in TUTORIAL:
+def rows(
+    url: str, requests: Iterable[Request], tokens: Mapping[str, str], subjects: Mapping[str, str]
+) -> Iterator[Row]:
+    """Yield the rows as they are answered, and end at the first that is not. `tokens` has one for each caller."""
+    for request in requests:
+        token = None if request.caller is None else tokens[request.caller]
+        if token is not None and request.tampered:
+            token = tampered(token)
         since = time.monotonic()
-        got = ask(url, method, whose and tokens[whose])
-        role = whose if whose in {"user", "admin"} else "-"
-        yield Row(what, role or "-", expected, got, round((time.monotonic() - since) * 1000))
+        got = ask(url + request.path(subjects.get(request.caller or "", "")), request, token)
+        yield Row(request, got, round((time.monotonic() - since) * 1000))
         if isinstance(got, str):
             return
+
+
+def kept(rows: Iterable[Row], into: list[Row]) -> Iterator[Row]:
+    """Yield the rows, and keep them."""
+    for row in rows:
+        into.append(row)
+        yield row
 
 
 class _NoRedirect(HTTPRedirectHandler):
@@ -59,12 +77,11 @@ class _NoRedirect(HTTPRedirectHandler):
         return None
 
 
-def ask(url: str, method: str, token: str | None) -> int | str:
-    """Return the status of one of the tutorial's requests, or a few words on why there is none."""
-    headers = {"Content-Type": "application/json"} | ({"Authorization": token} if token else {})
-    request = Request(url, b'{"key":"value"}' if method == "POST" else None, headers, method=method)  # noqa: S310  # ours
+def ask(url: str, request: Request, token: str | None) -> int | str:
+    """Return the status of the answer, or a few words on why there is none."""
+    made = HttpRequest(url, request.content(), request.headers(token), method=request.method)  # noqa: S310  # ours
     try:
-        with build_opener(_NoRedirect).open(request, timeout=TIMEOUT) as answer:
+        with build_opener(_NoRedirect).open(made, timeout=TIMEOUT) as answer:
             return int(answer.status)
     except HTTPError as error:
         error.close()

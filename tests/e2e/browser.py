@@ -19,7 +19,7 @@ from selenium.webdriver import Chrome, ChromeOptions, ChromeService
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
-from tests.e2e.conftest import Deployed
+from tests.support.deployed import Deployed
 from tests.support.embedded_aws import EmbeddedAws
 from tests.support.project import PROJECT, copy_project
 
@@ -67,7 +67,7 @@ def guard(aws: EmbeddedAws, origin: str, tmp_path_factory: pytest.TempPathFactor
     config = json.loads(file.read_text())
     config["stages"]["dev"]["environment_variables"]["CORS_ALLOWED_ORIGIN"] = origin
     file.write_text(json.dumps(config))
-    deployed = Deployed(aws, project, "dev", "jwt-secret-key-dev")
+    deployed = Deployed(aws, project, "dev", "fixture-key-dev")
     deployed.manage("secret", "create", "--stage", "dev")
     deployed.manage("deploy", "--stage", "dev")
     return deployed
@@ -100,7 +100,7 @@ def send(chromium: Chrome, guard: Deployed, origin: str) -> Send:
         field.send_keys(text)
 
     def request(
-        method: str, token: str | None = None, path: str = "/protected-resource", page: str = origin, body: str = "{}"
+        method: str, token: str | None = None, path: str = "/items", page: str = origin, body: str = "{}"
     ) -> tuple[str, str, str]:
         chromium.get(f"{page}/console.html")
         fill("base", guard.aws.api_url(guard.api_id, guard.stage))
@@ -130,7 +130,7 @@ def test_a_page_can_read_what_a_user_may_and_may_not(send: Send, guard: Deployed
 def test_a_page_can_read_what_an_admin_may(send: Send, guard: Deployed) -> None:
     token = guard.token("admin")
     assert send("GET", token)[0] == "200"
-    assert send("POST", token, body='{"key":"value"}')[::2] == ("200", '{"key": "value"}')
+    assert send("POST", token, body='{"key":"value"}')[::2] == ("200", '{"key":"value"}')
 
 
 @pytest.mark.parametrize("method", ["GET", "POST"])
@@ -143,7 +143,7 @@ def test_a_page_can_read_that_it_has_no_good_token(send: Send, guard: Deployed, 
 
 def test_a_page_can_read_what_is_wrong_with_its_body(send: Send, guard: Deployed) -> None:
     status, _, answer = send("POST", guard.token("admin"), body="not json")
-    assert (status, json.loads(answer)["Message"]) == ("400", "The body is not JSON.")
+    assert (status, json.loads(answer)["Code"]) == ("400", "BadRequestError")
 
 
 def test_a_page_can_read_that_a_path_does_not_exist(send: Send) -> None:
@@ -151,7 +151,7 @@ def test_a_page_can_read_that_a_path_does_not_exist(send: Send) -> None:
     assert (status, json.loads(answer)) == ("404", {"message": "Not Found"})
 
 
-def test_a_page_can_read_that_the_trouble_is_ours(send: Send, guard: Deployed) -> None:
+def test_a_page_can_read_that_the_failure_is_ours(send: Send, guard: Deployed) -> None:
     secrets, token = guard.aws.client("secretsmanager"), guard.token("user")
     secrets.delete_secret(SecretId=guard.secret_id, RecoveryWindowInDays=7)
     try:

@@ -21,7 +21,7 @@ from tests.support.embedded_aws import EmbeddedAws
 SECRET = "the-secret-of-a-cold-start-" + "x" * 40
 #: What the authorizer loads beside what Lambda's runtime has loaded. Nearly all of it is botocore's.
 MAX_MODULES = 295
-MAX_PACKAGE_BYTES = 165 * 1024
+MAX_PACKAGE_BYTES = 175 * 1024
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ class Environment:
     def decide(self) -> list[dict[str, Any]]:
         """Ask for a decision; return the lines that it logs, and what it answers, if it does."""
         token = jwt.encode({"sub": "alice", "roles": ["user"], "exp": time.time() + 60}, SECRET, "HS256")
-        arn = "arn:aws:execute-api:eu-central-1:123456789012:abc123/dev/GET/protected-resource"
+        arn = "arn:aws:execute-api:eu-central-1:123456789012:abc123/dev/GET/items"
         event = {"type": "TOKEN", "authorizationToken": token, "methodArn": arn}
         lines = self.run(f"print(json.dumps(app.jwt_authorizer({event!r}, None)))")
         return [json.loads(line) for line in lines if line.startswith("{")]
@@ -89,30 +89,26 @@ def start(aws: EmbeddedAws, package: Artifact, tmp_path: Path) -> Any:
 
 
 def fetches(lines: list[str]) -> list[dict[str, Any]]:
-    return [line for line in map(json.loads, lines) if "refreshes" in line]
+    return [line for line in map(json.loads, lines) if "refresh_failures" in line]
 
 
-def test_the_authorizer_fetches_the_secret_while_it_starts_and_not_for_its_first_request(
-    start: Any, secret_id: str
-) -> None:
+def test_the_authorizer_fetches_the_secret_while_it_starts(start: Any, secret_id: str) -> None:
     authorizer = start(_HANDLER="app.jwt_authorizer", JWT_SECRET_ID=secret_id)
     (fetched,) = fetches(authorizer.run("import app"))
     assert fetched["refresh_failures"] == 0
     *logged, answer = authorizer.decide()
-    assert not any("refreshes" in line for line in logged)
+    assert not any("refresh_failures" in line for line in logged)
     assert answer["principalId"] == "alice"
 
 
 @pytest.mark.parametrize("handler", ["app.app", "app.rotate_secret", ""])
 def test_no_other_function_fetches_it_or_loads_an_aws_client(start: Any, secret_id: str, handler: str) -> None:
-    other = start(_HANDLER=handler, JWT_SECRET_ID=secret_id)
+    other = start(_HANDLER=handler, JWT_SECRET_ID=secret_id, JWT_ROTATION_DAYS="30")
     assert other.run("import app") == []
     assert other.run("print([name for name in sys.modules if name.startswith('boto')])") == ["[]"]
 
 
-def test_a_start_that_gets_no_secret_fails_softly_and_the_first_request_tries_again(
-    start: Any, aws: EmbeddedAws
-) -> None:
+def test_after_a_start_without_a_secret_the_first_request_tries_again(start: Any, aws: EmbeddedAws) -> None:
     name = f"not-there-yet-{uuid.uuid4()}"
     authorizer = start(_HANDLER="app.jwt_authorizer", JWT_SECRET_ID=name)
     (failed,) = fetches(authorizer.run("import app"))
@@ -121,7 +117,7 @@ def test_a_start_that_gets_no_secret_fails_softly_and_the_first_request_tries_ag
     assert authorizer.decide()[-1]["principalId"] == "alice"
 
 
-def test_a_wrong_setting_is_told_by_the_decision_and_not_by_a_start_that_fails(start: Any) -> None:
+def test_a_wrong_setting_is_logged_with_the_decision_and_ends_no_start(start: Any) -> None:
     authorizer = start(_HANDLER="app.jwt_authorizer", JWT_LEEWAY_SECONDS="soon")
     assert authorizer.run("import app") == []
     (line,) = authorizer.decide()
@@ -141,14 +137,6 @@ def test_a_cold_start_loads_no_more_than_it_needs(start: Any, secret_id: str) ->
     assert len(loaded) <= MAX_MODULES, len(loaded)
 
 
-def test_the_collector_runs_again_after_the_start_but_not_over_what_the_start_has_made(
-    start: Any, secret_id: str
-) -> None:
-    authorizer = start(_HANDLER="app.jwt_authorizer", JWT_SECRET_ID=secret_id)
-    authorizer.run("import app, gc")
-    assert authorizer.run("print(gc.isenabled(), gc.get_freeze_count() > 10_000)") == ["True True"]
-
-
 def test_the_largest_sources_are_not_compiled_at_a_start(start: Any, package: Artifact) -> None:
     environment = start(_HANDLER="app.app")
     environment.run("compiled = []")
@@ -164,10 +152,10 @@ def test_bytecode_that_is_out_of_date_is_not_run(start: Any, package: Artifact) 
     source = package.folder / "jwt" / "api_jws.py"
     before = source.read_text()
     try:
-        source.write_text(before + "\nMENDED = True\n")
+        source.write_text(before + "\nCHANGED = True\n")
         environment = start(_HANDLER="app.app")
         environment.run("import app, jwt.api_jws")
-        assert environment.run("print(jwt.api_jws.MENDED)") == ["True"]
+        assert environment.run("print(jwt.api_jws.CHANGED)") == ["True"]
     finally:
         source.write_text(before)
 

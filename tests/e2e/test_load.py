@@ -1,4 +1,4 @@
-"""`make load`, with few requests: it sends what it says, and tells an answer that was not due."""
+"""`make load`, with few requests: it sends what it says, and reports an answer that was not due."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import Deployed
 from tests.support import aws_runtime
+from tests.support.deployed import Deployed
 from tests.support.load import Flood, Memory, OneEnvironment, Traffic
 
 pytestmark = pytest.mark.skipif(
@@ -26,7 +26,7 @@ def package(dev: Deployed) -> bytes:
 @pytest.fixture(scope="module")
 def url(dev: Deployed, package: bytes) -> Iterator[str]:
     with aws_runtime.adopted(dev.aws, dev.function("jwt_authorizer"), package):
-        yield f"{dev.aws.api_url(dev.api_id, dev.stage)}/protected-resource"
+        yield f"{dev.aws.api_url(dev.api_id, dev.stage)}/items"
 
 
 def test_every_kind_of_request_gets_the_answer_that_is_due(dev: Deployed, url: str) -> None:
@@ -39,7 +39,7 @@ def test_every_kind_of_request_gets_the_answer_that_is_due(dev: Deployed, url: s
     assert len(memory.taken) > 0
 
 
-def test_an_answer_that_is_not_due_is_told(url: str) -> None:
+def test_an_answer_that_is_not_due_is_reported(url: str) -> None:
     flood = Flood(url, Traffic(["another-secret-" + "x" * 64]))
     flood.run(40, concurrency=3)
     assert flood.wrong["GET as user, new token"] > 0

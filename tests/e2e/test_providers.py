@@ -20,7 +20,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
 
-from tests.e2e.conftest import Deployed
+from tests.support.deployed import Deployed
 from tests.support.embedded_aws import REGION, EmbeddedAws, free_port
 from tests.support.project import PROJECT, copy_project
 
@@ -32,7 +32,7 @@ def guard(aws: EmbeddedAws, tmp_path_factory: pytest.TempPathFactory) -> Deploye
     """Deploy with keys out of Cognito's JWKS; the tests point it at other issuers."""
     project = copy_project(tmp_path_factory.mktemp("providers") / "project")
     for file in (project / "app.py", *sorted((project / ".chalice").glob("*.json"))):
-        file.write_text(file.read_text().replace("api-guard", "idp-guard"))
+        file.write_text(file.read_text().replace("fixture", "idp"))
     readme = (PROJECT / "README.md").read_text()
     (line,) = re.findall(r"^-r requirements/jwks.txt$", readme, re.MULTILINE)
     with (project / "requirements.txt").open("a") as requirements:
@@ -45,7 +45,7 @@ def guard(aws: EmbeddedAws, tmp_path_factory: pytest.TempPathFactory) -> Deploye
         "JWT_AUDIENCE": "set-by-the-test",
     }
     config.write_text(json.dumps(stages))
-    deployed = Deployed(aws, project, "dev", "jwt-secret-key-dev")
+    deployed = Deployed(aws, project, "dev", "fixture-key-dev")
     deployed.chalice("deploy", "--stage", "dev")
     return deployed
 

@@ -49,7 +49,7 @@ def passing_to(port: int) -> Answer:
 
 
 class Endpoint:
-    """Serves `answer` until it is told otherwise; `requests` counts what came in, and `came` is set by each."""
+    """Serves `answer` unless it is broken; `requests` counts what came in, and `came` is set by each."""
 
     def __init__(self, answer: Answer) -> None:
         self._good = self._answer = answer
@@ -67,7 +67,7 @@ class Endpoint:
         self._answer = answer
 
     def holds(self) -> None:
-        """From now on take requests and answer none of them until it is mended."""
+        """From now on take requests and answer none of them until `recover`."""
         held = self._held = threading.Event()
 
         def answer(_: Request) -> Reply:
@@ -77,7 +77,7 @@ class Endpoint:
         self._answer = answer
 
     def drips(self) -> None:
-        """From now on send a byte each half second, until it is mended."""
+        """From now on send a byte each half second, until `recover`."""
         self._held, self._pause = threading.Event(), 0.5
 
     def refuses_connections(self) -> None:
@@ -96,7 +96,7 @@ class Endpoint:
             waiting.connect_ex((LOOPBACK, self.port))
             self._idle.append(waiting)
 
-    def mend(self) -> None:
+    def recover(self) -> None:
         self._answer, self._pause = self._good, 0.0
         self._held.set()
         if self._idle:
@@ -124,7 +124,7 @@ class Endpoint:
                 self.send_response(reply.status)
                 for name, value in {**reply.headers, "Content-Length": str(len(reply.body))}.items():
                     self.send_header(name, value)
-                self.send_header("Connection", "close")  # so that the next request meets what it is told by then
+                self.send_header("Connection", "close")  # so that the next request meets what is served by then
                 self.end_headers()
                 for part in [reply.body] if not endpoint._pause else map(int.to_bytes, reply.body):
                     self.wfile.write(part)

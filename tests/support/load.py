@@ -37,12 +37,11 @@ import jwt
 import psutil
 
 from chalicelib.guard.keys.cache import EARLY_REFRESH_EVERY
-from operations import matrix
-from tests.e2e.demo import STAGE, manage, say, step
 from tests.support import aws_runtime, embedded_aws
 from tests.support.embedded_aws import EmbeddedAws
 from tests.support.endpoint import Endpoint, Reply, Request, passing_to
 from tests.support.project import copy_project
+from tests.support.steps import manage, say, step
 
 CONCURRENCY = 50
 #: Each client begins so many seconds after the one before where environments start: on AWS each has its own processor.
@@ -51,7 +50,8 @@ STAGGER = 0.25
 GROWTH = 5
 #: The share of the requests that one environment gets once more.
 ALONE = 0.5
-SECRET = "jwt-secret-key-dev"
+STAGE = "dev"
+SECRET = "fixture-key-dev"
 REPEATED = 40  # tokens of each repeated kind
 UNAUTHORIZED = {"message": "Unauthorized"}
 
@@ -82,7 +82,7 @@ class Traffic:
 
     def read(self, role: str) -> Sent:
         token, subject = self.token(role)
-        due = {"message": "You may read this.", "subject": subject, "roles": [role]}
+        due = {"subject": subject, "roles": [role], "claims": {}}
         return Sent("GET", token, None, 200, lambda body: body == due)
 
     def write(self, role: str, *, may: bool) -> Sent:
@@ -102,8 +102,8 @@ class Traffic:
     def malformed(self) -> Sent:
         token, _ = self.token("admin")
         head, payload, _ = token.split(".")
-        spoiled = (f"{head}.{payload}", f"Bearer  {token}", f"Basic {token}", f"{token}=", f"{token[:-2]}é", payload)
-        return self.refused(random.choice(spoiled))  # noqa: S311  # no secret
+        changed = (f"{head}.{payload}", f"Bearer  {token}", f"Basic {token}", f"{token}=", f"{token[:-2]}é", payload)
+        return self.refused(random.choice(changed))  # noqa: S311  # no secret
 
     def unsigned(self) -> Sent:
         token, _ = self.token("admin")
@@ -139,6 +139,12 @@ class Traffic:
             "GET, forged, with kid": (4, lambda: self.forged(named=True)),
             "GET, no token": (4, lambda: self.refused(None)),
         }
+
+
+def aligned(rows: list[list[str]]) -> str:
+    """Return the rows in columns."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in rows)
 
 
 def forbidden(body: Any) -> bool:
@@ -221,7 +227,7 @@ class Flood:
             rows.append([kind, str(right + wrong), str(right), str(wrong), *figures])
         right, wrong = self.right.total(), self.wrong.total()
         rows.append(["all", str(right + wrong), str(right), str(wrong), "", ""])
-        return matrix.as_text(rows)
+        return aligned(rows)
 
 
 @dataclass
@@ -243,7 +249,7 @@ class Memory:
             self.rows.append([when, function, str(len(now)), *sizes])
 
     def table(self) -> str:
-        return matrix.as_text(self.rows)
+        return aligned(self.rows)
 
     def growth(self) -> float:
         """Return by how much the environment has grown that has grown most."""
@@ -290,7 +296,7 @@ class OneEnvironment:
             token, subject = str(made.token), ""
         identifier = str(uuid.uuid4())
         self.due[identifier] = subject
-        arn = "arn:aws:execute-api:eu-central-1:000000000000:abcdefghij/dev/GET/protected-resource"
+        arn = "arn:aws:execute-api:eu-central-1:000000000000:abcdefghij/dev/GET/items"
         event = {"type": "TOKEN", "authorizationToken": token, "methodArn": arn}
         headers = {
             "Content-Type": "application/json",
@@ -351,13 +357,13 @@ def current_key(aws: EmbeddedAws) -> str:
 def main(requests: int) -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that what was started is stopped here too
     with contextlib.ExitStack() as stack, contextlib.suppress(KeyboardInterrupt):
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="api-guard-load-")))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="load-")))
         with step("Start the embedded AWS, with IAM enforced"):
             aws = stack.enter_context(embedded_aws.running())
         project = copy_project(folder / "project")
         with step("Put a secret into Secrets Manager, and deploy by chalice deploy (15 s or so)"):
-            manage(project, aws, "secret", "create", "--stage", STAGE, until="The API guard answers")
-            manage(project, aws, "deploy", "--stage", STAGE, until="The API guard answers")
+            manage(project, aws, "secret", "create", "--stage", STAGE)
+            manage(project, aws, "deploy", "--stage", STAGE)
         resources = json.loads((project / ".chalice" / "deployed" / f"{STAGE}.json").read_text())["resources"]
         deployed = {found["name"]: found for found in resources}
         authorizer, api = (
@@ -370,7 +376,7 @@ def main(requests: int) -> int:
             through = {"AWS_ENDPOINT_URL_SECRETS_MANAGER": counting.url}
             stack.enter_context(aws_runtime.adopted(aws, authorizer, package.read_bytes(), **through))
             stack.enter_context(aws_runtime.adopted(aws, api, package.read_bytes()))
-        url = f"{aws.api_url(deployed['rest_api']['rest_api_id'], STAGE)}/protected-resource"
+        url = f"{aws.api_url(deployed['rest_api']['rest_api_id'], STAGE)}/items"
         flood, memory = Flood(url, Traffic([current_key(aws)])), Memory([authorizer, api])
 
         def part(what: str, share: float, stagger: float = 0.0) -> None:
@@ -383,11 +389,11 @@ def main(requests: int) -> int:
         part("Cold", 0.10, STAGGER)
         part("Warm", 0.35)
         with step("Rotate the secret; the issuer goes on with the key before"):
-            manage(project, aws, "secret", "rotate", "--stage", STAGE, until="The API guard answers")
+            manage(project, aws, "secret", "rotate", "--stage", STAGE)
             rotated = time.monotonic()
         part("Rotated", 0.25)
         with step(
-            f"Wait until {EARLY_REFRESH_EVERY:.0f} s have gone since the rotation: every environment may ask anew"
+            f"Wait until {EARLY_REFRESH_EVERY:.0f} s have gone since the rotation: every environment may ask again"
         ):
             time.sleep(max(0.0, rotated + EARLY_REFRESH_EVERY + 1 - time.monotonic()))
         flood.traffic.keys.append(current_key(aws))
