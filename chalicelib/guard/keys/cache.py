@@ -87,7 +87,7 @@ class CachedKeys:
         # Seconds since the start, by whichever clock went further at each reading. The monotonic clock may stop while
         # Lambda freezes the environment, and the wall clock may be set back.
         before, self._read = self._read, self._clocks()
-        self._elapsed += max(0.0, *(now - then for now, then in zip(self._read, before, strict=True)))
+        self._elapsed += max(now - then for now, then in zip(self._read, before, strict=True))
         return self._elapsed
 
     def _refresh(self) -> None:

@@ -200,6 +200,14 @@ def test_a_wall_clock_set_back_after_a_freeze_makes_no_key_younger(source: Sourc
     assert source.versions() == ["v2"]
 
 
+def test_a_wall_clock_set_back_while_the_other_is_stopped_makes_no_key_younger(source: Source) -> None:
+    source.versions()
+    source.wall += 200
+    assert source.cached.current().age == 200
+    source.wall -= 150
+    assert source.cached.current().age == 200
+
+
 @pytest.mark.parametrize("jump", [-10_000, 0, 10_000])
 @pytest.mark.parametrize("clock", ["monotonic", "wall"])
 def test_no_jump_of_a_clock_delays_a_retry_or_an_early_refresh(source: Source, clock: str, jump: float) -> None:

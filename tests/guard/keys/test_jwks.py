@@ -63,13 +63,13 @@ class Provider:
 
     def __init__(self) -> None:
         self.answer: tuple[int, bytes] = (200, b"{}")
-        self.fetches = 0
+        self.fetches, self.asked = 0, ""
         self.waits = 0.0  # seconds, before it answers
         provider = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                provider.fetches += 1
+                provider.fetches, provider.asked = provider.fetches + 1, self.path
                 status, body = provider.answer
                 time.sleep(provider.waits)
                 self.send_response(status)
@@ -477,6 +477,24 @@ def test_a_provider_that_begins_no_tls_is_not_waited_for(speaking: Callable[...,
     made = speaking([], scheme="https")
     assert fetch_fails() == "JWT_JWKS_URL cannot be fetched (TimeoutError): check it."
     assert made.gone.wait(20)
+
+
+def test_a_resolver_that_does_not_answer_is_not_waited_for() -> None:
+    answered = threading.Event()
+    try:
+        with pytest.raises(TimeoutError):
+            jwks._within(0.1, lambda _: bytes(answered.wait(20)))  # a resolver has no timeout that we could set
+    finally:
+        answered.set()
+
+
+def test_the_url_is_asked_for_as_it_is_written(
+    client: Client, provider: Provider, environment: Callable[..., None]
+) -> None:
+    environment(JWT_JWKS_URL=f"{provider.url}?tenant=a%20b&v=2#fragment")
+    provider.publish(jwk(RSA, "RS256"))
+    assert get(client, signed()) == 200
+    assert provider.asked == "/jwks.json?tenant=a%20b&v=2"
 
 
 def test_a_redirect_is_not_followed(client: Client, provider: Provider) -> None:

@@ -40,7 +40,7 @@ class SecretsManager:
     """
 
     def __init__(self) -> None:
-        self.rotates, self.nameless = True, False
+        self.rotates, self.nameless = True, ""
         self.texts: dict[str, str] = {}
         self.labels: dict[str, str] = {}
         self.refuse: dict[str, tuple[int, str]] = {}
@@ -72,7 +72,7 @@ class SecretsManager:
             if given.get("VersionId", version) != version or version not in self.texts:
                 return 400, {"__type": "ResourceNotFoundException"}
             text = self.texts[version]
-            nameless = self.nameless and label == "AWSPREVIOUS"
+            nameless = label == self.nameless
             return 200, {
                 **({} if nameless else {"VersionId": version}),
                 **{BINARY: {"SecretBinary": "AAAA"}, ABSENT: {}}.get(text, {"SecretString": text}),
@@ -209,6 +209,18 @@ def test_a_secrets_manager_that_is_not_there_is_one_sentence_with_the_fix(enviro
     assert said == f"Secret '{SECRET_ID}' cannot be read (EndpointConnectionError): {FIX}"
 
 
+def test_an_error_that_nobody_expects_is_logged_with_its_place(manager: SecretsManager, log: Callable[[], Any]) -> None:
+    manager.put("v1", SECRET, "AWSCURRENT")
+    manager.nameless = "AWSCURRENT"
+    with pytest.raises(KeysUnavailable) as raised:
+        sources.key_source(settings.current_settings()).current()
+    (line,) = log()
+    assert line["refresh_failures"] == 1
+    assert line["refresh_ms"] > 0
+    assert line["detail"] == str(raised.value)
+    assert re.fullmatch("KeyError in \\w*keys_of\\w*, line [0-9]+", line["detail"])
+
+
 # The previous version is a courtesy.
 
 
@@ -252,10 +264,10 @@ def test_a_previous_version_answered_in_an_odd_way_is_left_out_and_noted(
 ) -> None:
     manager.put("v2", SECRET, "AWSCURRENT")
     manager.put("v1", OLD_SECRET, "AWSPREVIOUS")
-    manager.nameless = True
+    manager.nameless = "AWSPREVIOUS"
     assert key_ids() == ["v2"]
     (line,) = log()
-    assert re.fullmatch("The previous version is left out: KeyError in keys_of, line [0-9]+", line["detail"])
+    assert re.fullmatch("The previous version is left out: KeyError in \\w*keys_of\\w*, line [0-9]+", line["detail"])
 
 
 def test_that_there_is_no_previous_version_is_not_noted(manager: SecretsManager, log: Callable[[], Any]) -> None:
