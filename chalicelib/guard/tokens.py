@@ -50,7 +50,7 @@ class InvalidToken(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A verification key, bound to one algorithm. `id` None: a key without a name, tried for any `kid`.
+    """A verification key, bound to one algorithm. With `any_kid` or without an `id` it is tried for a `kid` of no key.
 
     jwt.InvalidKeyError for one that its algorithm does not take (another curve than RFC 7518 section 3.4 names), or
     that is shorter than it needs (sections 3.2 and 3.3). Whatever `verify` meets has passed both.
@@ -58,6 +58,7 @@ class Key:
 
     id: str | None
     jwk: jwt.PyJWK = field(repr=False)
+    any_kid: bool = False
 
     def __post_init__(self) -> None:
         self.jwk.Algorithm.prepare_key(self.jwk.key)
@@ -112,11 +113,10 @@ def verify(authorization: str, keys: Sequence[Key], requirements: Requirements, 
     unverified_kid = unverified_header.get("kid")
     if not isinstance(unverified_header.get("kid", ""), str):  # RFC 7515 section 4.1.4: null is malformed too
         raise InvalidToken(Reason.MALFORMED, "kid")
-    usable = [
-        key
-        for key in keys
-        if key.jwk.algorithm_name == algorithm and (unverified_kid is None or key.id in {None, unverified_kid})
-    ]
+    usable = fitting = [key for key in keys if key.jwk.algorithm_name == algorithm]
+    if unverified_kid is not None:
+        named = [key for key in fitting if key.id == unverified_kid]
+        usable = named or [key for key in fitting if key.any_kid or key.id is None]
     if not usable:
         raise InvalidToken(Reason.UNKNOWN_KEY, "kid", unverified_kid)
     signature, payload = _base64url(signature_segment), _base64url(payload_segment)

@@ -2,62 +2,66 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
 from chalicelib.guard import decision_log
-from chalicelib.guard.keys.cache import KeysUnavailable
+from chalicelib.guard.keys.cache import KeysUnavailable, described
 from chalicelib.guard.keys.secret import field_of, hmac_keys
 from chalicelib.guard.settings import Settings, function_name
 from chalicelib.guard.tokens import Key
 
 
+class CallFailed(Exception):
+    """No answer. `code` is AWS's, or the name of what failed; nothing else is in it."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
 def fetch(settings: Settings) -> list[Key]:
     """Return the keys of AWSCURRENT and, unless the settings refuse it, of AWSPREVIOUS; or raise KeysUnavailable."""
-    keys = _version(settings, "AWSCURRENT")
-    if not settings.accept_previous_key:
-        return keys
-    try:
-        return keys + _version(settings, "AWSPREVIOUS")
-    except _NoSuchVersion:
+    labels = ("AWSCURRENT", "AWSPREVIOUS") if settings.accept_previous_key else ("AWSCURRENT",)
+    answers = _answers(settings.secret_id, labels)
+    keys, previous = keys_of(answers["AWSCURRENT"], settings), answers.get("AWSPREVIOUS")
+    if previous is None or (isinstance(previous, CallFailed) and previous.code == "ResourceNotFoundException"):
         return keys  # it was never rotated
-    except _Unusable as unusable:
-        # A rotation may be the very mend for a weak secret; the old one is no reason to refuse the new one.
-        decision_log.note(f"The previous version is left out: {unusable}")
+    try:
+        return keys + keys_of(previous, settings)
+    except Exception as error:  # noqa: BLE001  # the old key is a courtesy: whatever it is, the new one verifies
+        decision_log.note(f"The previous version is left out: {described(error)}")
         return keys
 
 
-class _NoSuchVersion(KeysUnavailable):
-    pass
+def keys_of(answer: Mapping[str, Any] | CallFailed, settings: Settings) -> list[Key]:
+    """Return the keys that one answer to GetSecretValue makes; KeysUnavailable where it makes none."""
+    where = f"Secret {settings.secret_id!r}"
+    if isinstance(answer, CallFailed):
+        raise KeysUnavailable(
+            f"{where} cannot be read ({answer.code}): check that it exists in this account and Region, that the"
+            " authorizer's role may read it, and that there are AWS credentials; for local use set AUTHORIZER_SECRET."
+        )
+    return hmac_keys(field_of(answer, settings), answer["VersionId"], settings.requirements.algorithms, where)
 
 
-class _Unusable(KeysUnavailable):
-    pass
-
-
-def _version(settings: Settings, label: str) -> list[Key]:
+def _answers(secret_id: str, labels: Sequence[str]) -> dict[str, dict[str, Any] | CallFailed]:
+    """Return for each label GetSecretValue's answer, or why there is none."""
     # Imported here: with a local secret, and in the API function, nobody needs an AWS client.
     from botocore.exceptions import BotoCoreError, ClientError
 
-    where = f"Secret {settings.secret_id!r}"
-    try:
-        answer = client().get_secret_value(SecretId=settings.secret_id, VersionStage=label)
-    except ClientError as error:
-        code = error.response.get("Error", {}).get("Code", "unknown error")
-        kind = _NoSuchVersion if code == "ResourceNotFoundException" else KeysUnavailable
-        raise kind(
-            f"{where} cannot be read ({code}): check that it exists in this account and Region, and that the"
-            " authorizer's role may read it."
-        ) from None
-    except BotoCoreError as error:
-        raise KeysUnavailable(
-            f"{where} cannot be read ({type(error).__name__}): for local use set AUTHORIZER_SECRET; for Secrets"
-            " Manager give AWS credentials and a Region."
-        ) from None
-    try:
-        return hmac_keys(field_of(answer, settings), answer["VersionId"], settings.requirements.algorithms, where)
-    except KeysUnavailable as unusable:
-        raise _Unusable(str(unusable)) from None
+    answers: dict[str, dict[str, Any] | CallFailed] = {}
+    for label in labels:
+        try:
+            answers[label] = client().get_secret_value(SecretId=secret_id, VersionStage=label)
+        except ClientError as error:
+            answers[label] = CallFailed(error.response.get("Error", {}).get("Code", "unknown error"))
+        except BotoCoreError as error:
+            answers[label] = CallFailed(type(error).__name__)
+        if label == "AWSCURRENT" and isinstance(answers[label], CallFailed):
+            break  # nothing to wait for: without it the others are of no use
+    return answers
 
 
 @cache

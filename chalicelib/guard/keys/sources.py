@@ -7,14 +7,14 @@ from functools import partial
 
 from chalicelib.guard import decision_log
 from chalicelib.guard.keys import jwks, secrets_manager
-from chalicelib.guard.keys.cache import CachedKeys, KeysUnavailable
+from chalicelib.guard.keys.cache import CachedKeys, described
 from chalicelib.guard.keys.secret import hmac_keys
 from chalicelib.guard.settings import Settings
 from chalicelib.guard.tokens import Key
 
 
 def fetch(settings: Settings) -> Sequence[Key]:
-    """Return the keys that verify now, newest first; KeysUnavailable where none can be had."""
+    """Return the keys that verify now, newest first; KeysUnavailable, or what was not expected, if there are none."""
     if settings.jwks_url is not None:
         return jwks.fetch(settings)
     if settings.local_secret is not None:
@@ -23,7 +23,7 @@ def fetch(settings: Settings) -> Sequence[Key]:
 
 
 def key_source(settings: Settings) -> CachedKeys:
-    """Return the keys, kept for a while. The log tells of each time that they are fetched from somewhere else."""
+    """Return the keys, kept for a while. The log has a line for each time that they are fetched from elsewhere."""
     refresh = partial(fetch if settings.local_secret is not None else _logged_fetch, settings)
     return CachedKeys(refresh, settings.key_ttl, settings.key_max_stale)
 
@@ -32,8 +32,8 @@ def _logged_fetch(settings: Settings) -> Sequence[Key]:
     since = decision_log.started()
     try:
         keys = fetch(settings)
-    except KeysUnavailable as trouble:
-        decision_log.record_refresh(since, str(trouble))
+    except Exception as error:
+        decision_log.record_refresh(since, described(error))
         raise
     decision_log.record_refresh(since)
     return keys
