@@ -1,7 +1,7 @@
 """`make mutants`: mutmut over app.py and chalicelib/, in a copy of the project, and what it leaves alive.
 
 A mutant is known by its function and its changed lines, so that it stays the same when lines move. It must be
-killed by a test, or stand in mutants.toml with the reason why no test can tell it from the original. One that
+killed by a test, or be in mutants.toml with the reason why no test can tell it from the original. One that
 changes but the letter case of a sentence for people, or puts XX around it, counts as wording: tests hold what a
 sentence must name, and not its words.
 """
