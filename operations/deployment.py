@@ -7,27 +7,19 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
-from itertools import chain, combinations
+from collections.abc import Iterator
 from pathlib import Path
 
 from chalicelib import rules
-from chalicelib.guard import caller, policy, tokens
 from chalicelib.guard.keys import cache as keys
 from chalicelib.guard.keys import sources
-from operations import bytecode, gateway_responses, matrix
+from chalicelib.guard.policy import MAX_ANSWER_BYTES
+from operations import answer_size, bytecode, gateway_responses, matrix
 from operations.fault import Fault
 from operations.stage import AUTHORIZER, PROJECT, Stage, aws_errors
 
 #: Lambda's runtimes that this code runs on (it uses StrEnum and datetime.UTC, so not on 3.10).
 RUNTIMES = ("python3.11", "python3.12", "python3.13", "python3.14")
-#: API Gateway takes an authorizer's answer of 8 KB, and resources of 512 characters in it.
-MAX_ANSWER_BYTES = 8000
-MAX_ARN_LENGTH = 512
-#: A table of a thousand rules takes some 30 ms for each.
-MAX_POLICIES = 100
-#: A stage's ARN that is at least as long as any real one.
-LONGEST_STAGE_ARN = "arn:aws-us-gov:execute-api:ap-southeast-99:123456789012:abcdefghij/"
 
 
 def preflight(stage: Stage) -> Iterator[tuple[str, str]]:
@@ -58,49 +50,12 @@ def check(stage: Stage) -> Iterator[tuple[str, str]]:
     if wrong:
         raise Fault("Table and routes disagree: " + " ".join(wrong))
     yield "table", f"{len(rules.RULES)} rules agree with app.py"
-    yield "policy size", f"{largest_answer(stage)} of {MAX_ANSWER_BYTES} bytes at most"
+    size = answer_size.largest_answer(rules.RULES, str(stage.config.api_gateway_stage))
+    yield "policy size", f"{size.most} of {MAX_ANSWER_BYTES} bytes at most, whatever roles a caller has"
     if stage.settings.jwks_url is None:
         yield "permission", secret_policy(stage)
     elif "requirements/jwks.txt" not in (PROJECT / "requirements.txt").read_text():
         raise Fault("JWT_JWKS_URL needs cryptography: add the line that the README gives to requirements.txt.")
-
-
-def largest_answer(stage: Stage, table: Mapping[rules.Route, frozenset[str]] = rules.RULES) -> int:
-    """Return the bytes of the authorizer's largest answer; Fault where API Gateway would not take it.
-
-    An answer depends on all roles of a caller together, and more roles may make a policy longer or shorter. So
-    every role is looked at, then all of them, then two at a time and so on, up to MAX_POLICIES different policies.
-    """
-    known = frozenset[str]().union(*table.values()) - rules.PUBLIC
-    # Whatever the policy is for, the longest names travel beside it.
-    who = caller.Caller("\u00e9" * (tokens.MAX_SUBJECT_BYTES // 2), known, tokens.MAX_NUMERIC_DATE)
-    stage_arn = LONGEST_STAGE_ARN + str(stage.config.api_gateway_stage)
-    largest, seen = 0, set()
-    sizes = [1, len(known), *range(2, len(known))]
-    for roles in chain.from_iterable(combinations(sorted(known), size) for size in sizes):
-        permitted = rules.permitted(roles, table)
-        if permitted in seen:
-            continue
-        seen.add(permitted)
-        document = policy.policy_document(stage_arn, permitted, table)
-        size = len(json.dumps({**caller.to_context(who, known), "policyDocument": document}))
-        named = f"the role{'s' * (len(roles) > 1)} {', '.join(roles)}"
-        if size > MAX_ANSWER_BYTES:
-            raise Fault(
-                f"The answer for a caller with {named} would have {size} bytes, more than the {MAX_ANSWER_BYTES} that"
-                " API Gateway takes: put routes that the same roles may call under one prefix, which is one ARN then;"
-                " or shorten paths, or split the API."
-            )
-        arns = [arn for statement in document["Statement"] for arn in statement["Resource"]]
-        if max(map(len, arns)) > MAX_ARN_LENGTH:
-            raise Fault(
-                f"The policy for {named} holds an ARN of more than {MAX_ARN_LENGTH} characters: shorten the path"
-                f" {max(arns, key=len)[len(stage_arn) :][:80]}..."
-            )
-        largest = max(largest, size)
-        if len(seen) == MAX_POLICIES:
-            break
-    return largest
 
 
 def secret_policy(stage: Stage) -> str:

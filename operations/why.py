@@ -140,7 +140,7 @@ def _through_both_locks(
             return Explanation(401, "the gateway lock", reason, steps, mends.mend(reason or Reason.UNEXPECTED, case))
         case = replace(case, roles=caller.roles)
         answer = to_context(caller, rules.ROLES)
-        document = policy.policy_document(STAGE_ARN, rules.permitted(caller.roles), rules.RULES)
+        document = policy.document(STAGE_ARN, policy.patterns(rules.permitted(caller.roles), rules.RULES))
         said = read_as_iam(document, f"{STAGE_ARN}/{''.join(request)}")
         steps += _permission_steps(caller, document, said)
         if said != "Allow":

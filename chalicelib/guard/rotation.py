@@ -4,8 +4,6 @@ Secrets Manager calls each step by itself and repeats what failed or was cut off
 what is done already. AWSCURRENT becomes AWSPREVIOUS, which the authorizer goes on accepting.
 """
 
-from __future__ import annotations
-
 import time
 from collections.abc import Mapping
 from contextlib import suppress

@@ -111,8 +111,8 @@ def verify(authorization: str, keys: Sequence[Key], requirements: Requirements, 
         raise InvalidToken(Reason.WRONG_ALGORITHM, "alg")
     _check_type(unverified_header, requirements)
     unverified_kid = unverified_header.get("kid")
-    if not isinstance(unverified_header.get("kid", ""), str):  # RFC 7515 section 4.1.4: null is malformed too
-        raise InvalidToken(Reason.MALFORMED, "kid")
+    if not (isinstance(unverified_kid, str) or (unverified_kid is None and "kid" not in unverified_header)):
+        raise InvalidToken(Reason.MALFORMED, "kid")  # null too: RFC 7515 section 4.1.4
     usable = fitting = [key for key in keys if key.jwk.algorithm_name == algorithm]
     if unverified_kid is not None:
         named = [key for key in fitting if key.id == unverified_kid]
@@ -204,7 +204,7 @@ def _caller(claims: dict[str, object], key_id: str | None, requirements: Require
     if not _is_subject(subject):
         raise InvalidToken(Reason.WRONG_CLAIM_TYPE, "sub")
     roles = _roles(claims, requirements)
-    _check_dates(claims, requirements, now)
+    issued = _check_dates(claims, requirements, now)
     if requirements.issuer is not None and issuer != requirements.issuer:
         raise InvalidToken(Reason.WRONG_ISSUER, "iss")
     _check_audience(claims, requirements)
@@ -213,7 +213,7 @@ def _caller(claims: dict[str, object], key_id: str | None, requirements: Require
             raise InvalidToken(Reason.WRONG_CLAIM_VALUE, name)
     # Rounded down, so that authorizer and middleware refuse from the same second on.
     expires = math.floor(_numeric_date(claims, "exp")) + requirements.leeway
-    return Caller(subject, roles, expires, _caller_claims(claims, requirements.caller_claims), key_id)
+    return Caller(subject, roles, expires, _caller_claims(claims, requirements.caller_claims), issued, key_id)
 
 
 def _is_subject(text: str) -> bool:
@@ -222,19 +222,22 @@ def _is_subject(text: str) -> bool:
     return plain and 0 < len(text.encode()) <= MAX_SUBJECT_BYTES
 
 
-def _check_dates(claims: dict[str, object], requirements: Requirements, now: float) -> None:
+def _check_dates(claims: dict[str, object], requirements: Requirements, now: float) -> float | None:
+    """Return `iat`, if it is there."""
     expires = math.floor(_numeric_date(claims, "exp"))
     latest_start = now + requirements.leeway
     if now >= expires + requirements.leeway:
         raise InvalidToken(Reason.EXPIRED, "exp")
     if "nbf" in claims and _numeric_date(claims, "nbf") > latest_start:
         raise InvalidToken(Reason.NOT_YET_VALID, "nbf")
+    issued = None
     if "iat" in claims:
         issued = _numeric_date(claims, "iat")
         if issued > latest_start:
             raise InvalidToken(Reason.ISSUED_IN_FUTURE, "iat")
         if requirements.max_lifetime is not None and expires - issued > requirements.max_lifetime:
             raise InvalidToken(Reason.LIFETIME_TOO_LONG, "exp")
+    return issued
 
 
 def _check_audience(claims: dict[str, object], requirements: Requirements) -> None:

@@ -16,16 +16,14 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 import manage
 from chalicelib.guard.keys.secret import hmac_keys
-from chalicelib.guard.policy import policy_document
 from chalicelib.guard.reason import Reason
 from chalicelib.guard.settings import from_environment
 from chalicelib.guard.tokens import Key
-from chalicelib.rules import permitted
 from operations import mends
 from operations.why import Explanation, Judge, explain, judge, read_as_iam
 from tests.conftest import PATH, SECRET, claims, forge, sign, token
 from tests.guard.test_outcomes import SPOILED, STRICT
-from tests.guard.test_policy import PATHS, ROLE_SETS, STAGE, TABLE, decision
+from tests.support.iam import PATHS, ROLE_SETS, STAGE, decision, policy_for
 
 Change = Callable[..., None]
 OTHER_SECRET = "another-secret-of-sufficient-length-for-hs256"
@@ -115,7 +113,7 @@ def test_each_reason_has_a_mend() -> None:
 @pytest.mark.parametrize("roles", ROLE_SETS)
 @pytest.mark.parametrize("route", [*PATHS])
 def test_the_policy_is_read_as_another_reader_of_iam_does(route: tuple[str, str], roles: tuple[str, ...]) -> None:
-    document = policy_document(STAGE, permitted(roles, TABLE), TABLE)
+    document = policy_for(*roles)
     said = read_as_iam(document, f"{STAGE}/{route[0]}{PATHS[route]}")
     assert said == decision(document, route[0], PATHS[route]).replace("ImplicitDeny", "neither")
 

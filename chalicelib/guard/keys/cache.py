@@ -1,6 +1,4 @@
-"""Verification keys, kept for a while: refreshed in time, and served on for a bounded while if that fails."""
-
-from __future__ import annotations
+"""What verification needs, kept for a while: refreshed after `ttl`, served stale up to `max_stale` if that fails."""
 
 import threading
 import time
@@ -8,11 +6,11 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from chalicelib.guard.revocations import Revocations
 from chalicelib.guard.tokens import Key
 
-#: How long a failed fetch is not repeated, in seconds: where no key serves, and while older ones serve on.
-RETRY_AFTER = 3.0
-RETRY_STALE_AFTER = 30.0
+#: How long a failed fetch is not repeated, in seconds: without usable keys, and while older ones are used.
+RETRY_AFTER, RETRY_STALE_AFTER = 3.0, 30.0
 #: An early refresh comes at most once in so many seconds, so that a flood of forged tokens is no flood of calls.
 EARLY_REFRESH_EVERY = 30.0
 
@@ -22,12 +20,21 @@ class KeysUnavailable(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class KeySet:
-    """Keys that verify now, newest first; their `age` in seconds; and why they could not be refreshed, if so."""
+class Fetched:
+    """Keys that verify, newest first; whose sessions were ended; and what an operator should know, in our own words."""
 
     keys: Sequence[Key]
-    age: float
-    failure: str | None
+    revocations: Revocations = Revocations()
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class KeySet:
+    """What was fetched, `age` seconds ago, and why it could not be refreshed, if so."""
+
+    fetched: Fetched
+    age: float = 0.0
+    failure: str | None = None
 
 
 def described(error: Exception) -> str:
@@ -44,24 +51,24 @@ def clocks() -> tuple[float, float]:
 
 
 class CachedKeys:
-    """What `fetch` returns, kept for `ttl` seconds, and for `max_stale` more while `fetch` raises whatever it may."""
+    """What `fetch` returns, kept for `ttl` seconds, and for `max_stale` more while `fetch` raises."""
 
     def __init__(
         self,
-        fetch: Callable[[], Sequence[Key]],
+        fetch: Callable[[], Fetched],
         ttl: float,
         max_stale: float,
         clocks: Callable[[], tuple[float, float]] = clocks,
     ) -> None:
         self._fetch, self._ttl, self._max_stale, self._clocks = fetch, ttl, max_stale, clocks
         self._lock = threading.Lock()
-        self._keys: Sequence[Key] = ()
+        self._kept: Fetched | None = None
         self._failure: str | None = None
         self._elapsed, self._read = 0.0, clocks()
         self._fetched = self._next_fetch = self._next_early = -float("inf")
 
     def current(self) -> KeySet:
-        """Return the keys; raise KeysUnavailable where there are none, or none that is fresh enough."""
+        """Return the keys; raise KeysUnavailable if there are none, or none that is fresh enough."""
         with self._lock:
             if self._now() >= self._next_fetch:
                 self._refresh()
@@ -77,10 +84,8 @@ class CachedKeys:
             return self._usable()
 
     def _now(self) -> float:
-        """Return the seconds since the start, by whichever clock went further at each reading.
-
-        The monotonic clock may stand still while Lambda freezes the environment, and the wall clock may be set back.
-        """
+        # Seconds since the start, by whichever clock went further at each reading. The monotonic clock may stop while
+        # Lambda freezes the environment, and the wall clock may be set back.
         before, self._read = self._read, self._clocks()
         self._elapsed += max(0.0, *(now - then for now, then in zip(self._read, before, strict=True)))
         return self._elapsed
@@ -88,15 +93,15 @@ class CachedKeys:
     def _refresh(self) -> None:
         began = self._now()  # keys are as old as the question, for an answer may wait in a frozen environment
         try:
-            self._keys, self._failure, self._fetched = self._fetch(), None, began
+            self._kept, self._failure, self._fetched = self._fetch(), None, began
             self._next_fetch = began + self._ttl
-        except Exception as error:  # noqa: BLE001  # whatever it is, good keys at hand serve on
+        except Exception as error:  # noqa: BLE001  # whatever it is, usable keys at hand are used
             self._failure, now = described(error), self._now()
-            left = self._fetched + self._ttl + self._max_stale - now  # for so long the older keys serve on
+            left = self._fetched + self._ttl + self._max_stale - now
             self._next_fetch = now + max(RETRY_AFTER, min(RETRY_STALE_AFTER, left))
 
     def _usable(self) -> KeySet:
         age = self._now() - self._fetched
-        if self._failure is not None and not (self._keys and age <= self._ttl + self._max_stale):
+        if self._kept is None or (self._failure is not None and age > self._ttl + self._max_stale):
             raise KeysUnavailable(self._failure)
-        return KeySet(self._keys, age, self._failure)
+        return KeySet(self._kept, age, self._failure)

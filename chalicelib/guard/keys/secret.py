@@ -1,7 +1,5 @@
 """A secret's text: the JSON that Secrets Manager keeps, and the HMAC keys that are made of its field."""
 
-from __future__ import annotations
-
 import json
 import secrets
 from collections.abc import Mapping, Sequence

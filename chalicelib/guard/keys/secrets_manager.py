@@ -1,54 +1,64 @@
 """Keys out of AWS Secrets Manager: a field of a JSON secret. A key's name is the id of the secret's version."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
 
-from chalicelib.guard import decision_log
+from chalicelib.guard import revocations as ended
+from chalicelib.guard.keys import secrets_http
 from chalicelib.guard.keys.cache import KeysUnavailable, described
 from chalicelib.guard.keys.secret import field_of, hmac_keys
-from chalicelib.guard.settings import Settings, function_name
+from chalicelib.guard.keys.secrets_http import CallFailed
+from chalicelib.guard.settings import Settings, environment, function_name
 from chalicelib.guard.tokens import Key
 
 
-class CallFailed(Exception):
-    """No answer. `code` is AWS's, or the name of what failed; nothing else is in it."""
-
-    def __init__(self, code: str) -> None:
-        super().__init__(code)
-        self.code = code
-
-
-def fetch(settings: Settings) -> list[Key]:
+def fetch(settings: Settings, notes: list[str]) -> list[Key]:
     """Return the keys of AWSCURRENT and, unless the settings refuse it, of AWSPREVIOUS; or raise KeysUnavailable."""
     labels = ("AWSCURRENT", "AWSPREVIOUS") if settings.accept_previous_key else ("AWSCURRENT",)
-    answers = _answers(settings.secret_id, labels)
+    answers = _answers(settings.secret_id, labels, notes)
     keys, previous = keys_of(answers["AWSCURRENT"], settings), answers.get("AWSPREVIOUS")
     if previous is None or (isinstance(previous, CallFailed) and previous.code == "ResourceNotFoundException"):
         return keys  # it was never rotated
     try:
         return keys + keys_of(previous, settings)
     except Exception as error:  # noqa: BLE001  # the old key is a courtesy: whatever it is, the new one verifies
-        decision_log.note(f"The previous version is left out: {described(error)}")
+        notes.append(f"The previous version is left out: {described(error)}")
         return keys
 
 
 def keys_of(answer: Mapping[str, Any] | CallFailed, settings: Settings) -> list[Key]:
-    """Return the keys that one answer to GetSecretValue makes; KeysUnavailable where it makes none."""
-    where = f"Secret {settings.secret_id!r}"
+    """Return the keys that one answer to GetSecretValue makes; KeysUnavailable if it makes none."""
+    got = _got(answer, settings.secret_id)
+    algorithms = settings.requirements.algorithms
+    return hmac_keys(field_of(got, settings), got["VersionId"], algorithms, f"Secret {settings.secret_id!r}")
+
+
+def revocations(secret_id: str, notes: list[str]) -> ended.Revocations:
+    """Return the list in this secret; KeysUnavailable if it cannot be read: without it nobody knows whom to refuse."""
+    answer = _got(_answers(secret_id, ("AWSCURRENT",), notes)["AWSCURRENT"], secret_id)
+    try:
+        return ended.parse(answer.get("SecretString", ""))
+    except (ValueError, RecursionError):
+        raise KeysUnavailable(f"Secret {secret_id!r} is no list of revocations: manage.py revoke makes one.") from None
+
+
+def _got(answer: Mapping[str, Any] | CallFailed, secret_id: str) -> Mapping[str, Any]:
     if isinstance(answer, CallFailed):
         raise KeysUnavailable(
-            f"{where} cannot be read ({answer.code}): check that it exists in this account and Region, that the"
-            " authorizer's role may read it, and that there are AWS credentials; for local use set AUTHORIZER_SECRET."
+            f"Secret {secret_id!r} cannot be read ({answer.code}): check that it exists in this account and Region, that"
+            " the role may read it, and that there are AWS credentials; for local use set AUTHORIZER_SECRET."
         )
-    return hmac_keys(field_of(answer, settings), answer["VersionId"], settings.requirements.algorithms, where)
+    return answer
 
 
-def _answers(secret_id: str, labels: Sequence[str]) -> dict[str, dict[str, Any] | CallFailed]:
-    """Return for each label GetSecretValue's answer, or why there is none."""
-    # Imported here: with a local secret, and in the API function, nobody needs an AWS client.
+def _answers(secret_id: str, labels: Sequence[str], notes: list[str]) -> dict[str, dict[str, Any] | CallFailed]:
+    if function_name() is not None:
+        try:
+            return secrets_http.get_secret_values(secret_id, labels, environment())
+        except secrets_http.Unsupported as error:
+            notes.append(f"Secrets Manager is asked by way of the AWS SDK, which starts slower: {error}")
+    # Imported here: most of what uses the engine needs no AWS client.
     from botocore.exceptions import BotoCoreError, ClientError
 
     answers: dict[str, dict[str, Any] | CallFailed] = {}
@@ -60,21 +70,16 @@ def _answers(secret_id: str, labels: Sequence[str]) -> dict[str, dict[str, Any] 
         except BotoCoreError as error:
             answers[label] = CallFailed(type(error).__name__)
         if label == "AWSCURRENT" and isinstance(answers[label], CallFailed):
-            break  # nothing to wait for: without it the others are of no use
+            break  # without it the others are of no use
     return answers
 
 
 @cache
 def client() -> Any:
-    # Of a cold start most is this. botocore alone, for boto3 adds nothing to it but its own imports.
+    """Return botocore's client of Secrets Manager; boto3 adds nothing to it but its own imports."""
     from botocore.config import Config
     from botocore.session import Session
 
     # A caller waits while this runs, and API Gateway waits for 29 s at most: fail early, and try twice.
     config = Config(connect_timeout=1, read_timeout=2, retries={"mode": "standard", "total_max_attempts": 2})
-    session = Session()
-    if function_name() is not None:
-        # botocore lists its four hundred services, twice, to see that this one is there: half of the time it takes.
-        # Elsewhere credentials may come from another service, such as STS.
-        session.get_component("data_loader").list_available_services = lambda _type: ["secretsmanager"]
-    return session.create_client("secretsmanager", config=config)
+    return Session().create_client("secretsmanager", config=config)
