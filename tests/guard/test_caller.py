@@ -22,7 +22,7 @@ def handed_over(answered: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("claims", [{}, CLAIMS])
 def test_a_caller_arrives_as_it_was_sent(claims: dict[str, str]) -> None:
-    sent = Caller("alice", frozenset({"user", "admin"}), 4102444800, claims, "a-key")
+    sent = Caller("alice", frozenset({"user", "admin"}), 4102444800, claims, 1, "a-key")
     arrived = from_context(handed_over(to_context(sent, frozenset({"user", "admin"}))))
     assert arrived == Caller("alice", frozenset({"user", "admin"}), 4102444800, claims)
 

@@ -20,7 +20,7 @@ from tests.support.tokens import token
 
 FUNCTION = "fixture-dev-jwt_authorizer"
 KNOWN = frozenset({"user"})
-ALICE = Caller("alice", frozenset({"user", "stranger"}), 4102444800, {"tenant": "secret"}, "a-key")
+ALICE = Caller("alice", frozenset({"user", "stranger"}), 4102444800, {"tenant": "secret"}, 1, "a-key")
 Metrics = Callable[[], list[tuple[dict[str, str], str, float]]]
 Log = Callable[[], list[dict[str, Any]]]
 

@@ -28,7 +28,7 @@ def test_nothing_set_means_hs256_with_the_tutorials_secret_in_secrets_manager() 
         None,
     )
     assert (settings.accept_previous_key, settings.key_ttl, settings.key_max_stale) == (True, 300, 3600)
-    assert settings.rotation_days is None
+    assert (settings.rotation_days, settings.revocations_secret_id) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -71,6 +71,7 @@ EVERY = {
     "JWT_ROLES_FORMAT": "space-separated",
     "JWT_PREVIOUS_KEY": "refuse",
     "JWT_ROTATION_DAYS": "30",
+    "JWT_REVOCATIONS_SECRET_ID": "ended-sessions",
     "JWT_KEY_TTL_SECONDS": "60",
     "JWT_KEY_MAX_STALE_SECONDS": "0",
     "CORS_ALLOWED_ORIGIN": "https://app.example.com",
@@ -96,6 +97,7 @@ def test_every_setting_is_read() -> None:
     assert (settings.accept_previous_key, settings.key_ttl, settings.key_max_stale) == (False, 60, 0)
     assert (settings.secret_id, settings.secret_field, settings.local_secret) == ("other", "field", SECRET)
     assert (settings.rotation_days, settings.allowed_origin) == (30, "https://app.example.com")
+    assert settings.revocations_secret_id == "ended-sessions"
 
 
 @pytest.mark.parametrize("text", ["us we", "us,we", " us , we ", "us,,we us"])

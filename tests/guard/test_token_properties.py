@@ -206,7 +206,7 @@ def test_any_good_token_makes_its_caller(
     except ValueError:  # an infinity deep in `more`, which JSON does not know
         return
     caller = answer("Bearer " + forge(b'{"typ":"JWT","alg":"HS256"}', payload))
-    assert caller == Caller(subject, frozenset(roles), int(exp))
+    assert caller == Caller(subject, frozenset(roles), int(exp), issued_at=start)
 
 
 @SEARCH

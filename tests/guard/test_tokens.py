@@ -62,7 +62,7 @@ def payload(**changes: Any) -> bytes:
 def test_a_good_token_makes_a_caller_bare_or_with_bearer(prefix: str) -> None:
     good = claims(sub="alice", roles=["user", "auditor"])
     caller = check(prefix + sign(good))
-    assert caller == Caller("alice", frozenset({"user", "auditor"}), good["exp"])
+    assert caller == Caller("alice", frozenset({"user", "auditor"}), good["exp"], issued_at=good["iat"])
 
 
 def test_subject_and_expiry_are_all_that_a_token_needs() -> None:

@@ -13,7 +13,9 @@ from tests.support.project import PROJECT
 PAGE = (PROJECT / "docs" / "operating.md").read_text()
 SECTIONS = dict(re.findall(r"^## (.+)\n((?:(?!^## ).*\n)*)", PAGE, re.MULTILINE))
 QUERIES = re.findall(r"```text\n(.+)\n```", SECTIONS["Queries"])
-MEMBERS = set(re.findall(r"^        (\w+)=", (PROJECT / "chalicelib" / "guard" / "decision_log.py").read_text(), re.MULTILINE))
+MEMBERS = set(
+    re.findall(r"^        (\w+)=", (PROJECT / "chalicelib" / "guard" / "decision_log.py").read_text(), re.MULTILINE)
+)
 #: Words of the query language, and names that a query itself gives.
 LANGUAGE = {"filter", "stats", "fields", "sort", "count", "by", "bin", "desc", "as", "and", "in", "max", "sum", "pct"}
 
