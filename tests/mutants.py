@@ -23,7 +23,7 @@ from tests.support.project import PROJECT
 COPY = PROJECT / "build" / "mutants"
 LISTED = Path(__file__).with_name("mutants.toml")
 UNSHIPPED = shutil.ignore_patterns(".venv", ".git", "build", "__pycache__", ".*_cache", ".hypothesis", "deploy*")
-#: What mutmut calls a mutant that a test, or the end of its time, has told from the original.
+#: What mutmut calls a mutant that a test, or the end of its time, tells from the original.
 KILLED = ("killed", "timeout", "segfault")
 ALIVE = ("survived", "no tests")
 

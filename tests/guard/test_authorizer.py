@@ -68,7 +68,7 @@ def test_a_decision_that_allows_says_who_what_and_by_which_key() -> None:
 
 
 @pytest.mark.parametrize("route", [("POST", "/items"), ("GET", "/unlisted"), None])
-def test_a_route_that_the_roles_may_not_call_is_a_denial_with_its_caller(route: tuple[str, str] | None) -> None:
+def test_a_route_for_other_roles_is_a_denial_with_its_caller(route: tuple[str, str] | None) -> None:
     decision = decided(good("user"), route)
     assert (decision.outcome, decision.reason) == (Outcome.DENY, Reason.NO_PERMISSION)
     assert (decision.caller.subject, decision.route, decision.kid) == ("alice", route, "a-version")

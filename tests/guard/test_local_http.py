@@ -162,7 +162,7 @@ def test_a_refusal_names_the_scheme_and_the_error_code(port: int) -> None:
     assert ask(port, "GET", PATH, Authorization="bad")[1]["www-authenticate"] == 'Bearer error="invalid_token"'
 
 
-def test_without_a_key_source_it_is_a_500_and_one_line_says_what_to_set(project_copy: Path) -> None:
+def test_without_a_key_source_a_line_says_what_to_set(project_copy: Path) -> None:
     with serving(project_copy) as port:
         refused = ask(port, "GET", PATH, Authorization=token("user"))
         assert refused[::2] == (500, b'{"message":"Internal Server Error"}')

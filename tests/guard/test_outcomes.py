@@ -102,7 +102,7 @@ def test_a_claim_that_a_setting_wants_otherwise_is_named_in_the_log(
     assert log()[0]["claim"] == claim
 
 
-def test_amazon_cognitos_access_tokens_are_taken_and_its_id_tokens_are_not(
+def test_cognitos_access_tokens_are_taken_and_its_id_tokens_not(
     client: Client, environment: Callable[..., None]
 ) -> None:
     environment(JWT_AUDIENCE="our-client", JWT_AUDIENCE_CLAIM="client_id", JWT_REQUIRED_CLAIMS="token_use=access")

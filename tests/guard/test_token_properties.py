@@ -222,7 +222,7 @@ def test_a_subject_is_refused_for_its_characters_alone(subject: str) -> None:
 
 @SEARCH
 @given(st.dictionaries(st.sampled_from(["tenant", "email", "level"]), VALUE | st.text(min_size=700)))
-def test_claims_for_the_views_are_scalars_within_their_bound_or_a_refusal(claims: dict[str, Any]) -> None:
+def test_claims_for_views_are_bounded_scalars_or_a_refusal(claims: dict[str, Any]) -> None:
     wanted = Requirements(caller_claims=("tenant", "email"))
     answer(forge(b'{"alg":"HS256"}', json.dumps({"sub": "alice", "exp": 2_000_003_600} | claims).encode()), wanted)
 
