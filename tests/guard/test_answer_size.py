@@ -81,12 +81,12 @@ def test_a_table_that_cannot_fit_is_refused_with_the_role_and_the_fix() -> None:
 def test_roles_that_fit_one_by_one_but_not_together_are_refused() -> None:
     table = {}
     for number, name in product(range(50), "xy"):
-        reader, writer = ("reader of odd", "writer of even") if number % 2 else ("reader of even", "writer of odd")
+        reader, writer = ("reader-of-odd", "writer-of-even") if number % 2 else ("reader-of-even", "writer-of-odd")
         table["GET", f"/area-{number:02}/{name}"] = frozenset({reader})
         table["POST", f"/area-{number:02}/{name}"] = frozenset({writer})
     for role in Table(table).roles:
         assert answer(frozenset({role}), table) < MAX_ANSWER_BYTES - 500
-    with pytest.raises(ClickException, match="with the roles reader of even, writer of even can have"):
+    with pytest.raises(ClickException, match="with the roles reader-of-even, writer-of-even can have"):
         largest_answer(table, "prod")
 
 

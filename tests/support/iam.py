@@ -44,6 +44,16 @@ PATHS = {
 ROLE_SETS = [roles for size in range(4) for roles in combinations(["user", "admin", "stranger"], size)]
 
 
+def _sound(table: dict[Route, frozenset[str]]) -> dict[Route, frozenset[str]]:
+    """Name the parameter of an owner's row `sub`; without exactly one parameter the row has no owner."""
+    made = {}
+    for (method, template), group in table.items():
+        owned = group & OWNER and template.count("{") == 1
+        path = re.sub(r"\{\w+\}", "{sub}", template) if owned else template
+        made[method, path] = group if owned else group - OWNER or frozenset({"user"})
+    return made
+
+
 def _without_twins(table: dict[Route, frozenset[str]]) -> Rules:
     """Leave out templates that differ in a parameter's name alone: no API can have both."""
     kept = {(method, re.sub(r"\{\w+\}", "{}", template)): (method, template) for method, template in table}
@@ -60,7 +70,7 @@ _OWNED = st.frozensets(st.sampled_from(_ROLE_NAMES)).map(lambda group: group | O
 _GROUP = st.frozensets(st.sampled_from(_ROLE_NAMES), min_size=1) | st.just(PUBLIC) | _OWNED
 _ROUTE = st.tuples(st.sampled_from(["GET", "POST"]), _TEMPLATE)
 ROLES = st.frozensets(st.sampled_from([*_ROLE_NAMES, "stranger"]))
-TABLES = st.dictionaries(_ROUTE, _GROUP, min_size=1, max_size=8).map(_without_twins)
+TABLES = st.dictionaries(_ROUTE, _GROUP, min_size=1, max_size=8).map(_sound).map(_without_twins)
 
 
 def policy_for(*roles: str, table: Rules = TABLE, stage: str = STAGE) -> dict[str, Any]:
