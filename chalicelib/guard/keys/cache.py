@@ -24,7 +24,7 @@ class Fetched:
     """Keys that verify, newest first; whose sessions were ended; and what an operator should know, in our own words."""
 
     keys: Sequence[Key]
-    revocations: Revocations = Revocations()
+    revocations: Revocations
     notes: tuple[str, ...] = ()
 
 

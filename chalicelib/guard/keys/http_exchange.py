@@ -4,6 +4,7 @@ import http.client
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from urllib.parse import SplitResult
@@ -18,28 +19,35 @@ class AnswerTooLarge(http.client.HTTPException):
 
 @contextmanager
 def connected(url: SplitResult, trusted: ssl.SSLContext | None, seconds: float) -> Iterator[http.client.HTTPConnection]:
-    """Yield a connection that ends after so many seconds, however slowly bytes come. `trusted` None: without TLS."""
+    """Yield a connection that ends after so many seconds: TimeoutError, however slowly bytes come."""
     made = http.client.HTTPConnection(url.hostname or "", url.port or (80 if trusted is None else 443))
-    made.auto_open = 0
+    end = time.monotonic() + seconds
+    opened = socket.create_connection((made.host, made.port), min(CONNECT_TIMEOUT, seconds))
 
     def shut() -> None:
-        with suppress(OSError, TypeError):  # not SSLSocket's own, after which it would read without TLS
-            socket.socket.shutdown(made.sock, socket.SHUT_RDWR)
+        with suppress(OSError):  # not SSLSocket's own, after which it would read without TLS
+            socket.socket.shutdown(opened, socket.SHUT_RDWR)
 
     # A socket's own timeout starts again with each byte, so a slow server could hold the caller for long.
     watch = threading.Timer(seconds, shut)
+    watch.start()
     try:
-        made.sock = socket.create_connection((made.host, made.port), min(CONNECT_TIMEOUT, seconds))
-        watch.start()
         if trusted is not None:
             # The handshake comes after, so that `shut` reaches it.
-            made.sock = trusted.wrap_socket(made.sock, server_hostname=made.host, do_handshake_on_connect=False)
-            made.sock.do_handshake()
-        made.sock.settimeout(READ_TIMEOUT)
+            opened = trusted.wrap_socket(opened, server_hostname=made.host, do_handshake_on_connect=False)
+            opened.do_handshake()
+        opened.settimeout(READ_TIMEOUT)
+        made.sock, made.auto_open = opened, 0
         yield made
+    except (OSError, http.client.HTTPException):
+        if time.monotonic() >= end:
+            raise TimeoutError from None
+        raise
     finally:
         watch.cancel()
+        shut()  # a response may hold the socket open
         made.close()
+        opened.close()
 
 
 def exchange(

@@ -77,9 +77,8 @@ def get_secret_values(
                     if not passing:
                         del bodies[label]
         except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: a host's or a chunk's text
-            # The name alone, for the error can hold the secret. A connection that was shut fails in many ways.
-            name = "TimeoutError" if time.monotonic() >= end else type(error).__name__
-            answers |= {label: CallFailed(name) for label in bodies}
+            # The name alone, for the error can hold the secret.
+            answers |= {label: CallFailed(type(error).__name__) for label in bodies}
         if not bodies or time.monotonic() >= end:
             break
     return answers

@@ -46,8 +46,8 @@ def revocations(secret_id: str, notes: list[str]) -> ended.Revocations:
 def _got(answer: Mapping[str, Any] | CallFailed, secret_id: str) -> Mapping[str, Any]:
     if isinstance(answer, CallFailed):
         raise KeysUnavailable(
-            f"Secret {secret_id!r} cannot be read ({answer.code}): check that it exists in this account and Region, that"
-            " the role may read it, and that there are AWS credentials; for local use set AUTHORIZER_SECRET."
+            f"Secret {secret_id!r} cannot be read ({answer.code}): check that it exists in this account and Region,"
+            " that the role may read it, and that there are AWS credentials; for local use set AUTHORIZER_SECRET."
         )
     return answer
 
