@@ -134,6 +134,13 @@ def test_deploy_schedules_the_rotation_that_the_stage_asks_for(rotating: Deploye
     assert re.search(r'"AWS:SourceAccount": ?"000000000000"', policy, re.IGNORECASE)
 
 
+def test_a_schedule_makes_no_new_key_at_once(rotating: Deployed) -> None:
+    wanted = [{"AttributeKey": "EventName", "AttributeValue": "RotateSecret"}]
+    found = rotating.aws.client("cloudtrail").lookup_events(LookupAttributes=wanted)["Events"]
+    asked = [json.loads(event["CloudTrailEvent"])["requestParameters"] for event in found]
+    assert [its["RotateImmediately"] for its in asked if its["SecretId"] == "rotating-key"] == [False]
+
+
 def test_the_next_deployment_leaves_a_schedule_as_it_is_and_changes_its_days(rotating: Deployed) -> None:
     before = described(rotating)["VersionIdsToStages"]
     assert "ok  rotation: every 30 days, as before" in rotating.manage("deploy", "--stage", "prod")
