@@ -102,6 +102,15 @@ def test_a_template_schedules_the_rotation_that_its_stage_asks_for(template: Pat
     assert not {"Rotation", "RotationPermission"} & json.loads(template.read_text())["Resources"].keys()
 
 
+def test_no_setting_of_the_operators_shell_reaches_a_stage(dev: Deployed, tmp_path: Path) -> None:
+    shell = dev.aws.environment(JWT_ROTATION_DAYS="30", CORS_ALLOWED_ORIGIN="https://shell.example")
+    command = [sys.executable, "manage.py", "package", "--stage", "dev", str(tmp_path)]
+    subprocess.run(command, cwd=dev.project, env=shell, capture_output=True, check=True)
+    template = (tmp_path / "sam.json").read_text()
+    assert "rotate_secret" not in template
+    assert "shell.example" not in template
+
+
 def test_the_readme_lists_what_goes_to_lambda_with_versions_and_licences(template: Path) -> None:
     with zipfile.ZipFile(template.with_name("deployment.zip")) as archive:
         packed = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
