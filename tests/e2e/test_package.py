@@ -63,8 +63,8 @@ def test_each_policy_passes_cfn_lints_rules_for_iam(file: Path, tmp_path: Path) 
     ],
 )
 def test_the_linter_would_find_a_mistake_in_a_policy(old: str, new: str, rule: str, tmp_path: Path) -> None:
-    spoiled = json.loads(POLICIES[0].read_text().replace(old, new))
-    assert rule in lint(policy_template(spoiled, tmp_path / "template.json"))
+    changed = json.loads(POLICIES[0].read_text().replace(old, new))
+    assert rule in lint(policy_template(changed, tmp_path / "template.json"))
 
 
 @pytest.mark.parametrize("stage", ["dev", "prod"])
@@ -134,9 +134,9 @@ def test_chalice_packs_no_file_that_the_lock_does_not_name(dev: Deployed, tmp_pa
     project = copy_project(tmp_path / "project")
     locked = (project / "requirements.txt").read_text()
     (project / "requirements.txt").write_text(re.sub(r"sha256:\w{4}", "sha256:0000", locked))
-    spoiled = Deployed(dev.aws, project, "dev", dev.secret_id)
+    changed = Deployed(dev.aws, project, "dev", dev.secret_id)
     with pytest.raises(AssertionError, match="DO NOT MATCH THE HASHES"):
-        spoiled.chalice("package", "--stage", "dev", str(tmp_path / "out"))
+        changed.chalice("package", "--stage", "dev", str(tmp_path / "out"))
 
 
 def test_no_stage_holds_a_secret() -> None:
@@ -170,8 +170,8 @@ def test_cloudformation_makes_a_working_api_of_it(dev: Deployed, template: Path)
     assert [packaged.ask("GET", user).status, packaged.ask("POST", user).status] == [200, 403]
     assert [packaged.ask("GET", admin).status, packaged.ask("POST", admin).status] == [200, 200]
     assert packaged.ask("GET").status == 401
-    spoiled = jwt.encode({"sub": "alice", "roles": ["admin"], "exp": int(time.time()) + 60}, "x" * 64)
-    assert packaged.ask("GET", spoiled).status == 401
+    forged = jwt.encode({"sub": "alice", "roles": ["admin"], "exp": int(time.time()) + 60}, "x" * 64)
+    assert packaged.ask("GET", forged).status == 401
 
 
 class Packaged(Deployed):
