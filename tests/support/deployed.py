@@ -39,6 +39,7 @@ class Deployed:
     secret_id: str
     printed: str = ""  # by `manage.py deploy`
     without: tuple[str, ...] = ()  # these variables
+    api_stage: str = ""  # the name in the API's URL, where it is another
 
     def run(self, *command: str) -> str:
         """Run a command in the project, for which the embedded AWS is AWS; return what it prints."""
@@ -75,7 +76,7 @@ class Deployed:
         return jwt.encode(claims, key or self.signing_key(), algorithm="HS256")
 
     def ask(self, method: str, token: str | None = None, path: str = "/items", body: bytes | None = None) -> Answer:
-        url = urlsplit(self.aws.api_url(self.api_id, self.stage) + path)
+        url = urlsplit(self.aws.api_url(self.api_id, self.api_stage or self.stage) + path)
         headers = {"Content-Type": "application/json"} | ({} if token is None else {"Authorization": token})
         if method == "POST" and body is None:
             body = b'{"key":"value"}'
