@@ -1,4 +1,4 @@
-"""Whoever takes this over breaks nothing: a clone that follows the README, one with another service, an app that exists.
+"""Whoever takes this over breaks nothing: a clone with the README's route, with another service, an app that exists.
 
 Each is a copy in which a user's own steps were taken; nothing of the engine, the operations or other tests is touched.
 """
@@ -174,21 +174,35 @@ def serving(clone: Clone) -> Iterator[str]:
         process.communicate(timeout=30)
 
 
-def test_deploy_and_smoke_send_the_users_requests(clone: Clone) -> None:
-    deployed = clone.deployed
+@pytest.fixture(scope="module")
+def served(clone: Clone) -> Clone:
+    """Deploy the clone."""
     clone.says("secret", "create", "--stage", "dev")
-    printed = clone.says("deploy", "--stage", "dev")
-    assert clone.reader in printed
-    pasted = paste(printed, deployed.project, deployed.aws.environment())
+    clone.deployed.printed = clone.says("deploy", "--stage", "dev")
+    return clone
+
+
+def test_deploy_and_smoke_send_the_users_requests(served: Clone) -> None:
+    deployed = served.deployed
+    assert served.reader in deployed.printed
+    pasted = paste(deployed.printed, deployed.project, deployed.aws.environment())
     assert [line for line in pasted if not line.right] == []
-    smoked = clone.says("smoke", "--stage", "dev")
+    smoked = served.says("smoke", "--stage", "dev")
     assert re.search(r"^All \d+ hold\.$", smoked, re.MULTILINE)
     assert "WRONG" not in smoked
-    answer = deployed.ask("GET", deployed.token(clone.reader), clone.path)
-    assert (answer.status, deployed.ask("GET", deployed.token(clone.other), clone.path).status) == (200, 403)
-    assert deployed.ask("GET", None, clone.path).status == 401
+    answer = deployed.ask("GET", deployed.token(served.reader), served.path)
+    assert (answer.status, deployed.ask("GET", deployed.token(served.other), served.path).status) == (200, 403)
+    assert deployed.ask("GET", None, served.path).status == 401
     for function in ("jwt_authorizer", "api_handler"):
-        clone.check("\n".join(deployed.log(function)))
+        served.check("\n".join(deployed.log(function)))
+
+
+@pytest.mark.parametrize("clone", ["the readme's route"], indirect=True)
+@pytest.mark.parametrize(("body", "status"), [(b"not json", 400), (b"", 400), (b"x" * 1_100_000, 413)])
+def test_the_sample_says_what_is_wrong_with_a_body(served: Clone, body: bytes, status: int) -> None:
+    answer = served.deployed.ask("POST", served.deployed.token("admin"), "/protected-resource", body)
+    assert answer.status == status
+    assert answer.json["Message"].startswith("The body is ")
 
 
 # Into an app that exists.
@@ -203,11 +217,11 @@ def library(aws: EmbeddedAws, tmp_path_factory: pytest.TempPathFactory) -> Deplo
     folder = Path(shutil.copytree(EXISTING, tmp_path_factory.mktemp("existing") / "library"))
     deployed = Deployed(aws, folder, "dev", "library-token-key-dev", api_stage="api")
     steps = [pages.section(ADOPTING, heading) for heading in re.findall(r"^## (\d\. .*)$", ADOPTING.read_text(), re.M)]
-    *until_the_deployment, operating, _tests = steps
+    *until_the_deployment, operating, tests = steps
     for step in until_the_deployment:
         pages.follow(step, folder, partial(sh, deployed))
     (folder / "chalicelib" / "guard" / "of_an_older_version.py").write_text("")
-    for step in (pages.section(ADOPTING, "Upgrade"), operating):
+    for step in (pages.section(ADOPTING, "Upgrade"), operating, tests):
         pages.follow(step, folder, partial(sh, deployed))
     return deployed
 
@@ -226,6 +240,8 @@ def sh(deployed: Deployed, commands: str) -> None:
 def test_an_app_that_exists_is_guarded_after_the_page(library: Deployed) -> None:
     assert "5 rules agree with app.py" in library.printed
     assert re.search(r"^All \d+ hold\.$", library.printed, re.MULTILINE)
+    assert "Not tried" not in library.printed
+    assert re.search(r"\b21 passed\b", library.printed)
     member, librarian = library.token("member"), library.token("librarian", sub="ines")
     assert library.ask("GET", None, "/ping").json == {"pong": True}
     assert library.ask("GET", member, "/books").json == {"books": {"1": "Middlemarch", "2": "Emma"}}
