@@ -114,7 +114,7 @@ def note_lifetime(wanted: Settings, ttl: int) -> None:
 
 
 @cli.command(
-    epilog="Exit status: 0 the request is allowed, 1 it is refused, 2 it could not be told (a wrong word, no key).",
+    epilog="Exit status: 0 the request is allowed, 1 it is refused, 2 it cannot be said (a wrong word, no key).",
     context_settings={"allow_extra_args": True},  # click would repeat them
 )
 @click.pass_context
@@ -123,28 +123,29 @@ def note_lifetime(wanted: Settings, ttl: int) -> None:
 @click.argument("path")
 @click.option("--stage", "stage_name", help="Judge with this stage's settings and secret; else with this machine's.")
 def why(ctx: click.Context, credential: str, method: str, path: str, stage_name: str | None) -> None:
-    """Say how a request is answered and why: each step of both locks, and the mend.
+    """Say how a request is answered and why: each step of authorizer and middleware, and the fix.
 
     TOKEN is - to read it from standard input, so that it stays out of the shell's history; else the token, with
     or without Bearer in front ("Bearer eyJ..." in quotes); "" for a request without one. PATH comes after the
-    stage: /protected-resource.
+    stage: /orders/7.
 
-    It is the token's bearer who looks, so issuer, audience and dates are shown. The token, its signature, the secret
-    and other claims' values are not.
+    Issuer, audience, subject and dates are shown. The token, its signature, the secret and other claims' values are
+    not.
     """
-    from operations import walk, why  # rich, app.py: for this command alone
+    from operations import why  # the engine: for this command alone
 
     # What was typed is not repeated: in the wrong place it may be the token.
     if ctx.args or method.upper() not in METHODS:
         raise Fault(
-            "Write TOKEN METHOD PATH: METHOD is one of"
-            f' {", ".join(METHODS)}; "Bearer ..." goes into quotes, as one word.'
+            f'Write TOKEN METHOD PATH: METHOD is one of {", ".join(METHODS)}; "Bearer ..." goes into quotes, as one'
+            " word."
         )
     if not path.startswith("/"):
-        raise Fault("PATH must begin with a slash; it is what follows the stage in the URL: /protected-resource.")
-    given = standard_input() if credential == "-" else credential
-    explanation = why.explain(given.strip(), method.upper(), path.partition("?")[0], why.judge(stage_name), time.time())
-    walk.show(explanation)
+        raise Fault("PATH must begin with a slash; it is what follows the stage in the URL: /orders/7.")
+    given = (standard_input() if credential == "-" else credential).strip()
+    case = why.judge(ctx.obj, stage_name)
+    explanation = why.explain(given, method.upper(), path.partition("?")[0], ctx.obj, case, time.time())
+    click.echo("\n".join(why.show(explanation)))
     sys.exit(0 if explanation.status == 200 else 1)
 
 

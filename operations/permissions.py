@@ -67,8 +67,8 @@ def _check_policy(stage: Stage, name: str, function: str) -> None:
         ]
     except (OSError, ValueError, LookupError, TypeError) as error:
         raise Fault(
-            f"The function {name} has no policy that can be read: .chalice/{file} ({type(error).__name__}). Name one,"
-            f' "iam_policy_file": "{_FILES.get(name, f"policy-{name}")}-{stage.name}.json", under {_place(stage, name)},'
+            f"The function {name} has no policy that can be read: .chalice/{file} ({type(error).__name__}). Name one:"
+            f' "iam_policy_file": "{_FILES.get(name, f"policy-{name}")}-{stage.name}.json" under {_place(stage, name)},'
             f" and let it say what the function may do: write its log at least, as others there do. {views_own(stage)}"
         ) from None
 
@@ -96,7 +96,7 @@ def views_own(stage: Stage) -> str:
 
 
 def _place(stage: Stage, name: str) -> str:
-    return f"stages.{stage.name}.lambda_functions.{name} in .chalice/config.json"
+    return f"stages.{stage.name}.lambda_functions.{name} of .chalice/config.json"
 
 
 def _listed(value: Any) -> list[Any]:

@@ -1,272 +1,275 @@
-"""Why a request is answered as it is: a walk through both locks.
+"""Why a request is answered as it is: what authorizer and middleware decide about it, and what to do."""
 
-Each verdict is the product's own: `tokens.verify`, the table, the policy that the gateway lock would answer with,
-and the handler lock itself. What API Gateway does beside them is said here: it knows routes, reads the policy as
-IAM does, and hands the context over as text.
-"""
+# Each verdict is the guard's own decision. What API Gateway does around them is done here: it knows routes, reads the
+# policy as IAM does, and hands the context over as text.
 
 from __future__ import annotations
 
-import contextlib
-import io
+import base64
 import json
-import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
+from http import HTTPStatus
+from typing import Any, NamedTuple
+from urllib.parse import unquote
 
-from chalice.app import Request, Response
-
-from chalicelib import rules
-from chalicelib.guard import middleware, policy, settings, tokens
-from chalicelib.guard.caller import Caller, to_context
-from chalicelib.guard.keys import cache as keys
+from chalicelib.guard import authorizer, middleware
+from chalicelib.guard.access import METHODS, PUBLIC, Route, Table, TableError
+from chalicelib.guard.decision import Decision, Outcome, Reason
 from chalicelib.guard.keys import sources
-from chalicelib.guard.reason import Reason
-from chalicelib.guard.settings import Settings
-from operations import matrix, mends, minting, stage, token_checks
+from chalicelib.guard.keys.cache import KeySet, KeysUnavailable
+from chalicelib.guard.settings import SettingsError
+from chalicelib.guard.tokens import MAX_NUMERIC_DATE, Key
+from operations import minting, stage
 from operations.fault import Fault
+from operations.project import Project
+from operations.reasons import Case, advice, name, new_token, row
 
 #: Any stage will do: policy and request name the same one.
 STAGE_ARN = "arn:aws:execute-api:eu-central-1:123456789012:api/stage"
+STATUSES = {Outcome.ALLOW: 200, Outcome.DENY: 403, Outcome.UNAUTHORIZED: 401, Outcome.ERROR: 500}
+#: Where the authorizer refuses a token before it looks at claims: its form, its header, its signature.
+BEFORE_CLAIMS = (
+    {Reason.BAD_SCHEME, Reason.TOO_LARGE, Reason.MALFORMED},
+    {Reason.CRITICAL_HEADER, Reason.WRONG_ALGORITHM, Reason.WRONG_TOKEN_TYPE},
+    {Reason.UNKNOWN_KEY, Reason.BAD_SIGNATURE},
+)
+DATES = ("exp", "nbf", "iat")
 
 
-@dataclass(frozen=True)
-class Step:
-    """`verdict` is `ok`, `NO`, `-` (not reached) or empty (a fact, nothing to judge)."""
-
-    lock: str
-    verdict: str
+class Step(NamedTuple):
+    check: str
+    verdict: str  # ok, NO, - (not reached) or nothing: a fact
     name: str
     found: str
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """`status` is the answer's; 200 stands for whatever the view answers."""
+    """`status` is the answer's; 200 is whatever the view answers."""
 
     status: int
     by: str
-    reason: Reason | None
+    reason: str | None
     steps: Sequence[Step]
-    mends: Sequence[str]
-    notes: Sequence[str] = ()
+    advice: Sequence[str] = ()
 
 
-@dataclass(frozen=True)
-class Judge:
-    """The settings and keys, newest first, that a token is judged with; `stage` None: this machine's."""
-
-    settings: Settings
-    keys: Sequence[tokens.Key]
-    stage: str | None = None
-    other_stages: tuple[str, ...] = ()
-    local_keys: Sequence[tokens.Key] = ()
-    local_name: str = "AUTHORIZER_SECRET"
-    notes: tuple[str, ...] = ()
-
-    def named(self, key_id: str | None) -> str:
-        """Return what to call a key; never its value."""
-        if self.settings.jwks_url is not None:
-            return f"key {mends.name(key_id)} of JWT_JWKS_URL"
-        if self.settings.local_secret is not None:
-            return f"this machine's secret ({self.local_name})"
-        ids = list(dict.fromkeys(key.id for key in self.keys))
-        label = ("AWSCURRENT", "AWSPREVIOUS")[min(ids.index(key_id), 1)]
-        return f"version {key_id} ({label}) of secret {self.settings.secret_id}"
-
-
-def judge(stage_name: str | None) -> Judge:
-    """Return a stage's judge, or this machine's; Fault or KeysUnavailable where there is no key."""
+def judge(project: Project, stage_name: str | None) -> Case:
+    """Return what a token is judged with; Fault, SettingsError or KeysUnavailable where there is none."""
+    others = tuple(other for other in stage.names(project) if other != stage_name)
     if stage_name is None:
-        wanted = settings.current()
-        where = "AUTHORIZER_SECRET" if wanted.local_secret else minting.LOCAL_SECRET.name
-        if wanted.jwks_url is None:
-            wanted = replace(wanted, local_secret=minting.local_secret(wanted, create=False))
-        return Judge(wanted, sources.fetch(wanted), other_stages=stage.names(), local_name=where)
-    chosen = stage.load(stage_name)
-    with contextlib.redirect_stdout(io.StringIO()) as log:  # the decision log is not what was asked for
-        found = sources.fetch(chosen.settings)
-    notes = tuple(json.loads(line)["detail"] for line in log.getvalue().splitlines())
-    others = tuple(other for other in stage.names() if other != stage_name)
-    return Judge(chosen.settings, found, stage_name, others, _local_keys(), notes=notes)
+        ours = stage.local_settings(project)
+        if ours.jwks_url is None:
+            ours = replace(ours, local_secret=minting.local_secret(project, ours, create=False))
+        return Case(project.table, ours, sources.fetch(ours), other_stages=others)
+    chosen, notes = stage.load(project, stage_name).settings, list[str]()
+    found = sources.fetch(chosen, notes.append)
+    try:
+        here = judge(project, None).keys
+    except (Fault, SettingsError, KeysUnavailable):
+        here = ()
+    return Case(project.table, chosen, found, stage_name, others, here, notes)
 
 
-def explain(authorization: str, method: str, path: str, judge: Judge, now: float) -> Explanation:
+def explain(authorization: str, method: str, path: str, project: Project, case: Case, now: float) -> Explanation:
     """Return how a request with this Authorization header is answered; no header where it is empty."""
-    declared = matrix.declared_routes()
-    route = rules.match(method, path, rules.tree(dict.fromkeys(declared, rules.PUBLIC)))
+    declared, table = project.declared(), case.table
+    try:
+        routes = Table(dict.fromkeys(declared, PUBLIC))
+    except TableError as error:
+        raise Fault(f"app.py: {error}") from None
+    route = routes.match(method, path)
     if route is None:
-        return _without_route(method, path, judge)
-    told = _through_both_locks(authorization, (method, path), route, judge, now, guarded=declared[route])
-    return replace(told, notes=[*judge.notes, *(_about_the_cache() if declared[route] and authorization else ())])
+        return _without_route(method, path, routes, case)
+    parts = zip(route[1].split("/"), path.split("/"), strict=True)
+    parameters = {part[1:-1]: given for part, given in parts if part.startswith("{")}
+    header, claims = _unverified(authorization)
+    group, owner = table.rules.get(route, frozenset()), unquote(parameters.get("sub", ""))
+    case = replace(case, group=group, owner=owner, header=header, claims=claims)
+    case = replace(case, signed_here=_signed(authorization, case.local_keys, case, now))
+    steps = [Step("Route", "ok", "route", " ".join(route)), Step("Route", "", "row", row(group))]
+    notes = [f"Note: {note}" for note in case.notes]
 
+    def refused(decision: Decision, by: str) -> Explanation:
+        return Explanation(STATUSES[decision.outcome], by, decision.reason, steps, advice(decision, case) + notes)
 
-def _about_the_cache() -> Iterator[str]:
-    from app import AUTHORIZER_TTL  # here, as in matrix
-
-    if AUTHORIZER_TTL:
-        yield (
-            f"API Gateway keeps the gateway lock's answer for a token for {AUTHORIZER_TTL} s: so long after a change of"
-            " table, keys or settings it may still go by an older one (aws apigateway flush-stage-authorizers-cache)."
-        )
-
-
-def _through_both_locks(
-    authorization: str, request: tuple[str, str], route: rules.Route, judge: Judge, now: float, *, guarded: bool
-) -> Explanation:
-    group = rules.RULES.get(route)
-    open_to = "in no row of the table: closed" if group is None else f"open to {', '.join(sorted(group))}"
-    steps = [Step("Route", "ok", "route", f"{route[0]} {route[1]}"), Step("Route", "", "row", open_to)]
-    unverified = token_checks.peek(authorization)
-    case = mends.Case(
-        settings=judge.settings,
-        header=unverified.header,
-        claims=unverified.claims,
-        roles=frozenset(),
-        group=group,
-        stage=judge.stage,
-        other_stages=judge.other_stages,
-        signed_locally=bool(token_checks.signers(authorization, judge.local_keys, judge.settings, now)),
-    )
     context = None
-    if guarded:
-        if not authorization:
-            steps.append(Step("API Gateway", "NO", "token", "none: it answers without asking the authorizer"))
-            return Explanation(401, "API Gateway", None, steps, mends.no_token(case))
-        reason, caller = _verified(authorization, judge, now)
-        steps += _token_steps(authorization, judge, unverified, reason, now)
-        if caller is None:
-            return Explanation(401, "the gateway lock", reason, steps, mends.mend(reason or Reason.UNEXPECTED, case))
-        case = replace(case, roles=caller.roles)
-        answer = to_context(caller, rules.ROLES)
-        document = policy.policy_document(STAGE_ARN, rules.permitted(caller.roles), rules.RULES)
-        said = read_as_iam(document, f"{STAGE_ARN}/{''.join(request)}")
-        steps += _permission_steps(caller, document, said)
-        if said != "Allow":
-            told = mends.mend(Reason.NO_PERMISSION, case)
-            return Explanation(403, "API Gateway, by the gateway lock's policy", Reason.NO_PERMISSION, steps, told)
-        # API Gateway hands the context over as text.
-        values = {name: str(value) for name, value in answer["context"].items()}
-        context = {"principalId": answer["principalId"], **values}
+    if not declared[route]:
+        steps.append(Step("API Gateway", "", "authorizer", "none in front of this route: nobody looks at the token"))
+    elif not authorization:
+        steps.append(Step("API Gateway", "NO", "token", "none: it answers without asking the authorizer"))
+        fix = ["Fix: send -H 'Authorization: Bearer ...'", f"Here: {new_token(case)}"]
+        return Explanation(401, "API Gateway", None, steps, fix + notes)
     else:
-        steps.append(Step("API Gateway", "", "authorizer", "none in front of this route"))
-    status, reason = _handler_lock(route, context)
-    found = f"{status}, {reason}" if reason else "lets it through to the view"
-    steps.append(Step("Handler lock", "NO" if reason else "ok", "caller and row", found))
-    if reason:
-        return Explanation(status, "the handler lock", reason, steps, mends.mend(reason, case))
-    return Explanation(status, "the view", None, steps, [])
+        notes += _about_the_cache(project.authorizer.config.ttl_seconds)
+        decision, answer = _decide(authorization, table.match(method, path), case.keys, case, now)
+        steps += _token_steps(authorization, decision, case, now)
+        if answer is None:
+            return refused(decision, "the authorizer")
+        said = read_as_iam(answer["policyDocument"], f"{STAGE_ARN}/{method}{path}")
+        steps += _policy_steps(decision, answer["policyDocument"], said, table)
+        if said != "Allow":
+            denied = replace(decision, outcome=Outcome.DENY, reason=Reason.NO_PERMISSION)
+            return refused(denied, "API Gateway, by the authorizer's policy")
+        # API Gateway hands the context over as text.
+        context = {"principalId": answer["principalId"], **{key: str(text) for key, text in answer["context"].items()}}
+    decision = middleware.decide(route, context, parameters, table, now)
+    if decision.outcome is not Outcome.ALLOW:
+        steps.append(Step("Middleware", "NO", "caller and row", f"{decision.reason}"))
+        return refused(decision, "the middleware")
+    steps.append(Step("Middleware", "ok", "caller and row", "passes it to the view"))
+    return Explanation(200, "the view", None, steps, notes)
 
 
-def read_as_iam(document: dict[str, Any], arn: str) -> str:
+def show(explanation: Explanation) -> Iterator[str]:
+    """Yield the lines to print. What a token says is not to command the terminal."""
+    lines = [f"{check:<11} {verdict:<2} {name:<13} {found}" for check, verdict, name, found in explanation.steps]
+    reason = f" ({explanation.reason})" if explanation.reason else ""
+    answer = f"{explanation.status} {HTTPStatus(explanation.status).phrase}{reason}, by {explanation.by}"
+    for line in [*lines, "", f"Answer: {answer}", *explanation.advice]:
+        yield "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
+
+
+def read_as_iam(document: Mapping[str, Any], arn: str) -> str:
     """Return Allow, Deny or neither, as IAM reads a policy: a Deny beats an Allow; `*` crosses `/` as well."""
-    effects = {
+    fits = {
         statement["Effect"]
         for statement in document["Statement"]
-        if any(_wildcards(resource).fullmatch(arn) for resource in statement["Resource"])
+        if any(fnmatchcase(arn, resource) for resource in statement["Resource"])
     }
-    return "Deny" if "Deny" in effects else "Allow" if "Allow" in effects else "neither"
+    return "Deny" if "Deny" in fits else "Allow" if fits else "neither"
 
 
-def _wildcards(resource: str) -> re.Pattern[str]:
-    return re.compile(re.escape(resource).replace(r"\*", ".*").replace(r"\?", "."), re.DOTALL)
-
-
-def _without_route(method: str, path: str, judge: Judge) -> Explanation:
-    """API Gateway has no such method on such a path; it asks nobody."""
-    routes = rules.tree(dict.fromkeys(matrix.declared_routes(), rules.PUBLIC))
-
-    def methods(of: str) -> list[str]:
-        return sorted(verb for verb in rules.METHODS if rules.match(verb, of, routes))
-
-    there, prefix = methods(path), path[1:].partition("/")[0]
-    if method == "OPTIONS" and there and judge.settings.allowed_origin is not None:
-        found = f"a preflight, which needs no token; pages may come from {judge.settings.allowed_origin}"
-        return Explanation(200, "API Gateway", None, [Step("API Gateway", "ok", "route", found)], [])
-    if there:
-        told = f"This path takes {', '.join(there)}."
-        if method == "OPTIONS":
-            told += " For pages of another origin set CORS_ALLOWED_ORIGIN: then it answers a browser's preflight."
-    elif methods(path.rstrip("/")):
-        # Whether API Gateway drops the slash is not documented; the ARN in the policy keeps it, so nothing opens.
-        told = f"Without the slash at the end it takes {', '.join(methods(path.rstrip('/')))}; with it, 404 or 403."
-    elif prefix in {judge.stage, *judge.other_stages, "api"} and methods(path[len(prefix) + 1 :] or "/"):
-        told = f"Leave the stage out: PATH comes after it, {path[len(prefix) + 1 :] or '/'}."
-    else:
-        told = "manage.py rules lists the routes; paths are compared exactly, upper and lower case too."
-    step = Step("API Gateway", "NO", "route", f"app.py has no {method} on this path; nobody looks at the token")
-    return Explanation(404, "API Gateway", None, [step], [told])
-
-
-def _verified(authorization: str, judge: Judge, now: float) -> tuple[Reason | None, Caller | None]:
+def _decide(
+    authorization: str, asked_for: Route | None, keys: Sequence[Key], case: Case, now: float
+) -> tuple[Decision, Mapping[str, Any] | None]:
+    """Return the authorizer's decision with these keys, and its answer if there is one."""
+    decision, given = Decision(Outcome.ERROR), KeySet(keys, 0, None)
     try:
-        return None, tokens.verify(authorization, judge.keys, judge.settings.requirements, now)
-    except tokens.InvalidToken as refusal:
-        return refusal.reason, None
+        decision = authorizer.decide(authorization, asked_for, case.table, given, case.settings.requirements, now)
+        return decision, authorizer.answer(decision.caller, case.table, STAGE_ARN) if decision.caller else None
+    except Exception as error:  # noqa: BLE001  # whatever it is, the authorizer answers 500, and that is to be said
+        reason, detail = authorizer.explain(error)
+        return replace(decision, outcome=Outcome.ERROR, reason=reason, detail=detail), None
 
 
-def _token_steps(
-    authorization: str, judge: Judge, unverified: token_checks.Unverified, reason: Reason | None, now: float
-) -> Iterator[Step]:
-    """Yield a step a check, in the order that `verify` goes: before the refusal all is ok, behind it nothing is."""
-    signers = token_checks.signers(authorization, judge.keys, judge.settings, now)
-    if signers:
-        signed = f"signed with {judge.named(signers[0].id)}"
-    elif reason not in token_checks.REASONS["key"]:
-        signed = "not tried"
-    else:
-        tried = [judge.named(key_id) for key_id in dict.fromkeys(key.id for key in judge.keys)]
-        signed = f"none fits: {', '.join(tried)}"
-    reached = True
-    for check in token_checks.checks(unverified, judge.settings.requirements, signed, now):
-        refused = reached and reason in check.reasons
-        verdict = "NO" if refused else "ok" if reached else "-"
-        label = "" if signers or check.name in {"shape", "key"} or not check.found else " (unverified)"
-        because = f"{reason}: " if refused else ""
-        yield Step("Gateway lock", verdict, check.name, because + check.found + label)
-        reached = reached and not refused
+def _refused_at(decision: Decision) -> int:
+    # 0 form, 1 header, 2 signature, 3 claims; 4 none of them, -1 before all of them.
+    if decision.caller is not None or decision.outcome is Outcome.ERROR:
+        return -1 if decision.caller is None else 4
+    steps = BEFORE_CLAIMS if decision.claim != "cnf" else ()
+    return next((at for at, reasons in enumerate(steps) if decision.reason in reasons), 3)
 
 
-def _permission_steps(caller: Caller, document: dict[str, Any], said: str) -> Iterator[Step]:
-    known, unknown = sorted(caller.roles & rules.ROLES), sorted(caller.roles - rules.ROLES)
-    roles = f"known to the table: {', '.join(known) or 'none'}"
-    if unknown:
-        roles += f"; unknown, granting nothing: {', '.join(map(mends.name, unknown))}"
-    yield Step("Gateway lock", "", "roles", roles)
+def _signed(authorization: str, keys: Sequence[Key], case: Case, now: float) -> bool:
+    return _refused_at(_decide(authorization, None, keys, case, now)[0]) > 2
+
+
+def _token_steps(authorization: str, decision: Decision, case: Case, now: float) -> Iterator[Step]:
+    """Yield what is looked at, in that order: what is before the refusal passed, what is behind it was not reached."""
+    # Of the claims beside the refused one nothing is said: the decision names no other.
+    at, refused = _refused_at(decision), decision.claim or "claims"
+    signer = next((key for key in case.keys if _signed(authorization, [key], case, now)), None)
+    keys = ", ".join(dict.fromkeys(_named(key.id, case) for key in case.keys))
+    found = {
+        "form": f"{len(authorization.rpartition(' ')[2])} bytes",
+        "signature": f"{f'signed with {_named(signer.id, case)}' if signer else keys}; kid {_said('kid', case, now)}",
+    }
+    rules = case.settings.requirements
+    looked_at = ["sub", *DATES, "iss", "aud", rules.audience_claim, *rules.claims]
+    rows = {"form": 0, "alg": 1, "typ": 1, "signature": 2, **dict.fromkeys(looked_at, 3)}
+    if at in {1, 3}:
+        rows.setdefault(refused, at)
+    for step, order in sorted(rows.items(), key=lambda item: item[1]):
+        is_it = order == at and (step == refused or step in found)
+        verdict = "ok" if order < at else "-" if order > at else "NO" if is_it else ""
+        about = f" ({decision.claim})" if decision.claim not in {None, step} else ""
+        because = f"{decision.reason}{about}: " if is_it else ""
+        unverified = "" if signer or step in found else " (unverified)"
+        yield Step("Authorizer", verdict, step, because + (found.get(step) or _said(step, case, now)) + unverified)
+    others = ", ".join(name(claim) for claim in case.claims if claim not in rows)
+    yield Step("Authorizer", "", "other claims", others or "none")
+    if decision.outcome is Outcome.ERROR:
+        yield Step("Authorizer", "NO", "answer", f"{decision.reason}: {decision.detail}")
+
+
+def _named(key_id: str | None, case: Case) -> str:
+    """Return what to call a key; never its value."""
+    if case.settings.jwks_url is not None:
+        return f"key {name(key_id)} of JWT_JWKS_URL"
+    if case.settings.local_secret is not None:
+        return "this machine's secret"
+    label = "AWSCURRENT" if key_id == case.keys[0].id else "AWSPREVIOUS"
+    return f"version {key_id} ({label}) of secret {case.settings.secret_id}"
+
+
+def _said(claim: str, case: Case, now: float) -> str:
+    """Return what the token says, and what is wanted. Of other claims than these no value is printed."""
+    rules, said = case.settings.requirements, case.header if claim in {"alg", "typ", "kid", "crit"} else case.claims
+    audience = " or ".join(rules.audiences)
+    longest = f"at most {rules.max_lifetime} s after iat" if rules.max_lifetime else ""
+    wanted = {**rules.claims, "iss": rules.issuer, "aud": audience, rules.audience_claim: audience}
+    wanted |= {"alg": " or ".join(rules.algorithms), "typ": rules.token_type, "sub": "", "kid": ""}
+    wanted |= {**dict.fromkeys(DATES, ""), "exp": longest}
+    value = "not given" if claim not in said else "given"
+    if claim in said and claim in wanted and claim not in rules.claims:
+        value = _date(said[claim], now) if claim in DATES else name(said[claim])
+    return f"{value}; wanted: {wanted[claim]}" if wanted.get(claim) else value
+
+
+def _date(seconds: object, now: float) -> str:
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 0 <= seconds <= MAX_NUMERIC_DATE:
+        return f"no date: {name(seconds)}"
+    since = f"{timedelta(seconds=abs(int(seconds - now)))} {'ahead' if seconds > now else 'ago'}"
+    return f"{datetime.fromtimestamp(int(seconds), UTC):%Y-%m-%d %H:%M:%S} UTC, {since}"
+
+
+def _unverified(authorization: str) -> list[Mapping[str, Any]]:
+    """Return header and claims as the token has them, empty where they cannot be read. Nothing is decided by them."""
+    found: list[Mapping[str, Any]] = []
+    for segment in [*authorization.rpartition(" ")[2].split("."), ""][:2]:
+        try:
+            value = json.loads(base64.urlsafe_b64decode(segment + "=="))
+        except (ValueError, RecursionError):
+            value = {}
+        found.append(value if isinstance(value, dict) else {})
+    return found
+
+
+def _policy_steps(decision: Decision, document: Mapping[str, Any], said: str, table: Table) -> Iterator[Step]:
+    roles = decision.caller.roles if decision.caller else frozenset[str]()
+    known = ", ".join(sorted(roles & table.roles)) or "none"
+    yield Step("Authorizer", "", "roles", f"{', '.join(map(name, sorted(roles))) or 'none'}; in the table: {known}")
     for statement in document["Statement"]:
-        resources = ", ".join(
-            resource.removeprefix(f"{STAGE_ARN}/").replace("/", " /", 1) for resource in statement["Resource"]
-        )
-        yield Step("Gateway lock", "", "policy", f"{statement['Effect']} {resources}")
-    meaning = "neither Allow nor Deny fits" if said == "neither" else f"{said} for this request"
-    yield Step("API Gateway", "ok" if said == "Allow" else "NO", "policy as IAM", meaning)
+        resources = (resource.removeprefix(f"{STAGE_ARN}/").replace("/", " /", 1) for resource in statement["Resource"])
+        yield Step("Authorizer", "", "policy", f"{statement['Effect']} {', '.join(resources)}")
+    yield Step("API Gateway", "ok" if said == "Allow" else "NO", "policy", f"{said} for this request")
 
 
-def _handler_lock(route: rules.Route, authorizer: dict[str, str] | None) -> tuple[int, Reason | None]:
-    """Ask the handler lock, with a view that does nothing in the place of the real one."""
-    from app import app  # here, as in matrix
-
-    request = Request(
-        {
-            "requestContext": {"httpMethod": route[0], "resourcePath": route[1], "authorizer": authorizer},
-            "headers": {},
-            "pathParameters": {},
-            "multiValueQueryStringParameters": None,
-            "stageVariables": None,
-            "isBase64Encoded": False,
-            "body": None,
-        }
+def _about_the_cache(ttl: int | None) -> list[str]:
+    kept = (
+        f"Note: API Gateway keeps the authorizer's answer for a token for {300 if ttl is None else ttl} s, also after"
     )
-    with contextlib.redirect_stdout(io.StringIO()) as log:
-        answer = middleware.guard(app.routes, request, lambda _: Response("", status_code=200))
-    code = json.loads(log.getvalue()).get("reason")
-    return answer.status_code, None if code is None else Reason(code)
+    return [f"{kept} a change (aws apigateway flush-stage-authorizers-cache empties its cache)"] if ttl != 0 else []
 
 
-def _local_keys() -> Sequence[tokens.Key]:
-    """Return the keys of this machine's local secret where there is one, to tell a token that it signed."""
-    try:
-        return judge(None).keys
-    except (Fault, settings.SettingsError, keys.KeysUnavailable):
-        return ()
+def _without_route(method: str, path: str, routes: Table, case: Case) -> Explanation:
+    """API Gateway has no such method on such a path; it asks nobody."""
+    origin, stage_name, rest = case.settings.allowed_origin, *path[1:].partition("/")[::2]
+    # Whether API Gateway drops a slash at the end is not documented; the ARN in the policy keeps it, so nothing opens.
+    nearby = {path.rstrip("/"): "without the slash at the end it", path: "this path"}
+    if stage_name in {case.stage, *case.other_stages, "api"}:
+        nearby[f"/{rest}"] = f"leave the stage out: /{rest}"
+    takes = {of: ", ".join(verb for verb in METHODS if routes.match(verb, of)) for of in nearby}
+    if method == "OPTIONS" and takes[path] and origin is not None:
+        found = f"a preflight, which needs no token; pages may come from {origin}"
+        return Explanation(200, "API Gateway", None, [Step("API Gateway", "ok", "route", found)])
+    otherwise = "manage.py rules lists the routes; paths are compared exactly, upper and lower case too"
+    fix = next((f"{said} takes {takes[of]}" for of, said in nearby.items() if takes[of]), otherwise)
+    if method == "OPTIONS" and takes[path]:
+        fix += "; for a browser's preflight from another origin set CORS_ALLOWED_ORIGIN"
+    step = Step("API Gateway", "NO", "route", f"app.py has no {method} on this path; nobody looks at the token")
+    return Explanation(404, "API Gateway", None, [step], [f"Fix: {fix}"])

@@ -11,18 +11,13 @@ from typing import Any
 import pytest
 from chalice.test import Client
 
+from operations.project import Project
 from tests.support import matrix, security_page, service
 from tests.support.client import AsCaller
 from tests.support.client import as_caller as callers
-from tests.support.project import PROJECT, copy_project
+from tests.support.local_server import NO_AWS
+from tests.support.project import PROJECT, SERVICE, copy_project, project_of
 from tests.support.tokens import SECRET
-
-#: Nothing here may reach the account of whoever runs the tests.
-NO_AWS = {
-    "AWS_CONFIG_FILE": os.devnull,
-    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-    "AWS_EC2_METADATA_DISABLED": "true",
-}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -73,6 +68,12 @@ def client(fixture_service: service.Service) -> Iterator[Client]:
 def project_copy(tmp_path: Path) -> Path:
     """A copy of the engine's own service as a project of its own: engine, operations and manage.py with it."""
     return copy_project(tmp_path / "project")
+
+
+@pytest.fixture
+def project() -> Project:
+    """The engine's own service, as manage.py's commands see their project."""
+    return project_of(SERVICE)
 
 
 # For your tests, on your app.

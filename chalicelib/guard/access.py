@@ -82,6 +82,6 @@ def _faults(rules: Rules) -> Iterator[str]:
             continue
         if group & OWNER and re.findall(r"\{(\w+)\}", template) != ["sub"]:
             yield f"{name} names OWNER: its path must have exactly one parameter, {{sub}}."
-        for role in sorted(map(str, group - OWNER)) if group != PUBLIC else ():
-            if not _ROLE.fullmatch(role):
+        for role in sorted(group - OWNER, key=str) if group != PUBLIC else ():
+            if not (isinstance(role, str) and _ROLE.fullmatch(role)):
                 yield f"{name} names the role {role!r}: a role has letters, digits and . _ : / - and nothing else."

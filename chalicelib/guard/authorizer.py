@@ -87,7 +87,7 @@ class Authorizer:
             decision = self._decide(authorization, route)
             return decision, answer(decision.caller, self.table, stage_arn) if decision.caller else None
         except Exception as error:  # noqa: BLE001  # whatever it is, it must become a 500 and never an Allow or a Deny
-            reason, detail = _explain(error)
+            reason, detail = explain(error)
             return Decision(Outcome.ERROR, reason, route=route, detail=detail), None
 
     def _decide(self, authorization: str, route: Route | None) -> Decision:
@@ -134,7 +134,7 @@ def _patterns(table: Table, known_roles: frozenset[str]) -> policy.Patterns:
     return policy.patterns(table.permitted(known_roles), table.rules)
 
 
-def _explain(error: Exception) -> tuple[Reason, str]:
+def explain(error: Exception) -> tuple[Reason, str]:
     """Return what the log says. Of an unexpected error only the location: its message may hold a secret."""
     if isinstance(error, SettingsError):
         return Reason.BAD_SETTING, str(error)

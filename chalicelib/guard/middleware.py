@@ -38,10 +38,9 @@ def decide(route: Route, authorizer: object, parameters: Mapping[str, str], tabl
         return Decision(Outcome.UNAUTHORIZED, Reason.NO_CALLER, route=route)
     if now >= caller.expires_at:
         return Decision(Outcome.UNAUTHORIZED, Reason.EXPIRED, caller, route)
-    if group & OWNER and not group & caller.roles and not _owns(caller.subject, parameters.get("sub", "")):
-        return Decision(Outcome.DENY, Reason.NOT_OWNER, caller, route)
-    if not group & (caller.roles | OWNER):
-        return Decision(Outcome.DENY, Reason.NO_PERMISSION, caller, route)
+    # No context makes its caller an owner: the path does.
+    if not group & (caller.roles - OWNER) and not (group & OWNER and _owns(caller.subject, parameters.get("sub", ""))):
+        return Decision(Outcome.DENY, Reason.NOT_OWNER if group & OWNER else Reason.NO_PERMISSION, caller, route)
     return Decision(Outcome.ALLOW, None, caller, route)
 
 

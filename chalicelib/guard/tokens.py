@@ -110,7 +110,7 @@ def verify(authorization: str, keys: Sequence[Key], requirements: Requirements, 
         raise InvalidToken(Reason.WRONG_ALGORITHM, "alg")
     _check_type(unverified_header, requirements)
     unverified_kid = unverified_header.get("kid")
-    if not (unverified_kid is None or isinstance(unverified_kid, str)):
+    if not isinstance(unverified_header.get("kid", ""), str):  # RFC 7515 section 4.1.4: null is malformed too
         raise InvalidToken(Reason.MALFORMED, "kid")
     usable = [
         key

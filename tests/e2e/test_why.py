@@ -14,11 +14,13 @@ import pytest
 
 from chalicelib.guard.keys.secret import hmac_keys
 from chalicelib.guard.settings import from_environment
-from operations.why import Judge, explain
-from tests.conftest import SECRET
-from tests.e2e.conftest import Deployed
+from operations.project import Project
+from operations.reasons import Case
+from operations.why import explain
+from tests.support.deployed import Deployed
+from tests.support.embedded_aws import EmbeddedAws
+from tests.support.tokens import SECRET
 
-PATH = "/protected-resource"
 CHANGES: list[tuple[list[str], dict[str, Any]]] = [
     (["user"], {}),
     (["admin"], {}),
@@ -26,6 +28,8 @@ CHANGES: list[tuple[list[str], dict[str, Any]]] = [
     ([], {}),
     (["Admin"], {}),
     (["administrator"], {}),
+    (["support"], {"sub": "bob b"}),
+    (["user"], {"sub": "bob b"}),
     (["admin"], {"roles": "admin"}),
     (["admin"], {"exp": 1}),
     (["admin"], {"exp": ...}),
@@ -33,20 +37,24 @@ CHANGES: list[tuple[list[str], dict[str, Any]]] = [
     (["admin"], {"aud": "somebody-else"}),
     (["admin"], {"key": "x" * 64}),
 ]
+REQUESTS = [
+    *(("GET", path) for path in ("/items", "/reports/7", "/users/bob%20b/orders", "/health", "/unknown")),
+    *(("POST", "/items"), ("DELETE", "/items")),
+]
 
 
-@pytest.mark.parametrize(("method", "path"), [("GET", PATH), ("POST", PATH), ("DELETE", PATH), ("GET", "/unknown")])
-def test_the_status_is_the_one_that_the_stage_answers(dev: Deployed, method: str, path: str) -> None:
+@pytest.mark.parametrize(("method", "path"), REQUESTS)
+def test_the_status_is_the_one_that_the_stage_answers(dev: Deployed, project: Project, method: str, path: str) -> None:
     settings = from_environment({"JWT_SECRET_ID": dev.secret_id})
-    judge = Judge(settings, hmac_keys(dev.signing_key(), None, ["HS256"], "the secret"), "dev")
+    case = Case(project.table, settings, hmac_keys(dev.signing_key(), None, ["HS256"], "the secret"), "dev")
     for credential in [dev.token(*roles, **changes) for roles, changes in CHANGES] + ["", "Basic x", "nonsense"]:
-        told = explain(credential, method, path, judge, time.time())
-        assert dev.ask(method, credential or None, path).status == told.status
+        said = explain(credential, method, path, project, case, time.time())
+        assert dev.ask(method, credential or None, path).status == said.status, said
 
 
 def why(dev: Deployed, credential: str, *more: str, method: str = "GET", **variables: str) -> tuple[int, str]:
     done = subprocess.run(
-        [sys.executable, "manage.py", "why", "-", method, PATH, *more],
+        [sys.executable, "manage.py", "why", "-", method, "/items", *more],
         cwd=dev.project,
         env={name: text for name, text in dev.aws.environment(**variables).items() if name not in dev.without},
         input=credential,
@@ -57,7 +65,7 @@ def why(dev: Deployed, credential: str, *more: str, method: str = "GET", **varia
     return done.returncode, done.stdout + done.stderr
 
 
-def test_a_token_of_the_stage_stands_and_the_version_of_its_key_is_named(dev: Deployed) -> None:
+def test_a_token_of_the_stage_is_valid_and_its_key_is_named(dev: Deployed) -> None:
     minted = dev.manage("token", "--role", "user", "--stage", "dev")
     code, printed = why(dev, minted, "--stage", "dev")
     answer = dev.aws.client("secretsmanager").get_secret_value(SecretId=dev.secret_id)
@@ -66,26 +74,39 @@ def test_a_token_of_the_stage_stands_and_the_version_of_its_key_is_named(dev: De
     assert json.loads(answer["SecretString"])["my_secret_key"] not in printed
 
 
-def test_a_token_of_another_stage_and_one_of_this_machine_are_told_apart(dev: Deployed) -> None:
+def test_another_stages_token_and_this_machines_are_told_apart(dev: Deployed) -> None:
     elsewhere = dev.token("user", key="the-secret-of-another-stage-" + "x" * 40)
     code, printed = why(dev, elsewhere, "--stage", "dev")
     assert code == 1
-    assert "bad_signature: none fits: version " in printed
+    assert "bad_signature: version " in printed
     assert "try --stage prod" in printed
     here = dev.token("user", key=SECRET)
     code, printed = why(dev, here, "--stage", "dev", AUTHORIZER_SECRET=SECRET)
     assert code == 1
-    assert "signed with this machine's local secret" in printed
+    assert "this machine's local secret signed it" in printed
     assert "manage.py token --stage dev --role user" in printed
 
 
-def test_a_stage_whose_secret_is_not_there_cannot_be_told(dev: Deployed, project_copy: Path) -> None:
+def test_a_stage_without_its_secret_is_a_sentence(dev: Deployed, project_copy: Path) -> None:
     config = project_copy / ".chalice" / "config.json"
-    config.write_text(config.read_text().replace('"jwt-secret-key"', '"a-secret-that-nobody-made"'))
+    config.write_text(config.read_text().replace('"fixture-key"', '"a-secret-that-nobody-made"'))
     code, printed = why(replace(dev, project=project_copy), dev.token("user"), "--stage", "prod")
     assert code == 2
     assert printed.startswith("Error: ")
     assert printed.count("\n") == 1
+
+
+def test_what_is_said_of_the_previous_version_is_a_note_and_no_log_line(aws: EmbeddedAws, project_copy: Path) -> None:
+    config = project_copy / ".chalice" / "config.json"
+    config.write_text(config.read_text().replace('"fixture-key"', '"weak-at-first"'))
+    client, strong = aws.client("secretsmanager"), "x" * 64
+    client.create_secret(Name="weak-at-first", SecretString=json.dumps({"my_secret_key": "weak"}))
+    client.put_secret_value(SecretId="weak-at-first", SecretString=json.dumps({"my_secret_key": strong}))
+    prod = Deployed(aws, project_copy, "prod", "weak-at-first")
+    code, printed = why(prod, prod.token("user"), "--stage", "prod")
+    assert code == 0
+    assert "\nNote: The previous version is left out: " in printed
+    assert '{"time"' not in printed
 
 
 def test_it_works_with_credentials_of_an_assumed_role(dev: Deployed, tmp_path: Path) -> None:

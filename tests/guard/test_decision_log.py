@@ -1,33 +1,41 @@
-"""The decision log as metrics: what CloudWatch counts of a line, and what it does not."""
+"""The decision log: a line for each decision, and what CloudWatch counts of it."""
 
 from __future__ import annotations
 
 import json
 import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from chalicelib.guard import decision_log
-from chalicelib.guard.authorizer import AuthorizerFailure, authorize
-from chalicelib.guard.middleware import guard
-from chalicelib.guard.reason import Reason
-from tests.conftest import token
-from tests.support.embedded_metrics import Metric, metrics_of
+from chalicelib.guard.authorizer import AuthorizerError
+from chalicelib.guard.caller import Caller
+from chalicelib.guard.decision import Decision, Outcome, Reason
+from tests.support.embedded_metrics import metrics_of
+from tests.support.events import token_event
+from tests.support.service import Service
+from tests.support.tokens import token
 
-ARN = "arn:aws:execute-api:eu-central-1:000000000000:abcdefghij/dev/GET/protected-resource"
-FUNCTION = "api-guard-dev-jwt_authorizer"
+FUNCTION = "fixture-dev-jwt_authorizer"
+KNOWN = frozenset({"user"})
+ALICE = Caller("alice", frozenset({"user", "stranger"}), 4102444800, {"tenant": "secret"}, "a-key")
+Metrics = Callable[[], list[tuple[dict[str, str], str, float]]]
+Log = Callable[[], list[dict[str, Any]]]
+
+
+def write(decision: Decision, check: str = "authorizer", ago: float = 0) -> None:
+    decision_log.write(check, decision, decision_log.started() - ago, KNOWN)
 
 
 @pytest.fixture
-def metrics(
-    environment: Callable[..., None], capsys: pytest.CaptureFixture[str]
-) -> Callable[[], list[tuple[dict[str, str], str, float]]]:
+def metrics(environment: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> Metrics:
     """Be inside Lambda; return what CloudWatch would count since the last reading."""
     environment(AWS_LAMBDA_FUNCTION_NAME=FUNCTION)
 
     def read() -> list[tuple[dict[str, str], str, float]]:
-        found: list[Metric] = [metric for line in capsys.readouterr().out.splitlines() for metric in metrics_of(line)]
+        found = [metric for line in capsys.readouterr().out.splitlines() for metric in metrics_of(line)]
         assert {metric[0] for metric in found} <= {decision_log.NAMESPACE}
         assert {metric[1].pop("function") for metric in found} <= {FUNCTION}
         return [metric[1:] for metric in found]
@@ -35,64 +43,55 @@ def metrics(
     return read
 
 
-Metrics = Callable[[], list[tuple[dict[str, str], str, float]]]
+# A line.
 
 
-def test_our_own_trouble_counts_as_an_error_and_by_its_reason(metrics: Metrics) -> None:
-    with pytest.raises(AuthorizerFailure):  # the local secret is refused inside Lambda
-        authorize(token("user"), ARN)
-    counted = metrics()
-    assert ({"outcome": "error"}, "decisions", 1) in counted
-    assert ({"reason": Reason.BAD_SETTING}, "decisions", 1) in counted
-    assert [name for by, name, _ in counted if not by] == ["duration_ms"]
+def test_a_line_holds_what_was_decided_and_what_is_unknown_is_left_out(log: Log) -> None:
+    route = ("GET", "/items")
+    whole = Decision(Outcome.DENY, Reason.NO_PERMISSION, ALICE, route, "a-claim", "a detail", "a-kid", 12.34)
+    decision_log.write("authorizer", whole, decision_log.started(), KNOWN, "request-1")
+    write(Decision(Outcome.ALLOW), "middleware")
+    full, bare = log()
+    for line in (full, bare):
+        assert line.pop("time").endswith("+00:00")
+        assert line.pop("duration_ms") >= 0
+    assert full == {
+        "check": "authorizer",
+        "outcome": "deny",
+        "reason": "no_permission",
+        "claim": "a-claim",
+        "detail": "a detail",
+        "subject": "alice",
+        "roles": ["user"],
+        "method": "GET",
+        "route": "/items",
+        "keys_age_s": 12.3,
+        "kid": "a-kid",
+        "request_id": "request-1",
+    }
+    assert bare == {"check": "middleware", "outcome": "allow"}
 
 
-def test_a_decision_that_allows_counts_by_its_outcome_and_by_no_reason(metrics: Metrics) -> None:
-    decision_log.record("gateway", "allow", since=decision_log.started(), keys_age=12.34)
-    counted = metrics()
-    assert [metric for metric in counted if metric[1] == "decisions"] == [({"outcome": "allow"}, "decisions", 1)]
-    assert ({}, "keys_age_s", 12.3) in counted
+def test_keys_that_are_fresh_have_an_age_of_zero(log: Log) -> None:
+    write(Decision(Outcome.ALLOW, keys_age=0.0))
+    assert log()[0]["keys_age_s"] == 0
 
 
-def test_a_request_past_the_gateway_counts_as_unauthorized(metrics: Metrics) -> None:
-    guard({}, None, lambda _: pytest.fail("no view may run"))
-    assert ({"reason": Reason.NO_CALLER}, "decisions", 1) in metrics()
+@pytest.mark.parametrize("kid", ["", "a\nb", "a\u2028b", "a\x7fb", "\ud800", "k" * 65])
+def test_a_kid_that_does_not_print_or_is_long_is_left_out(log: Log, kid: str) -> None:
+    write(Decision(Outcome.UNAUTHORIZED, Reason.UNKNOWN_KEY, kid=kid))
+    assert "kid" not in log()[0]
 
 
-def test_a_refresh_and_a_failed_one_are_told_apart(metrics: Metrics) -> None:
-    decision_log.record_refresh(decision_log.started())
-    assert [metric[1:] for metric in metrics()][:2] == [("refreshes", 1), ("refresh_failures", 0)]
-    decision_log.record_refresh(decision_log.started(), "Secrets Manager is away")
-    assert [metric[1:] for metric in metrics()][:2] == [("refreshes", 1), ("refresh_failures", 1)]
-
-
-def test_a_refresh_is_no_decision(capsys: pytest.CaptureFixture[str], environment: Callable[..., None]) -> None:
-    environment(AWS_LAMBDA_FUNCTION_NAME=FUNCTION)
-    decision_log.record_refresh(decision_log.started())
-    assert "decisions" not in json.loads(capsys.readouterr().out)
-
-
-def test_nothing_that_a_client_sends_is_a_dimension(metrics: Metrics) -> None:
-    """CloudWatch bills each combination of values, so a client could make us pay for its own."""
-    decision_log.record(
-        "gateway",
-        "deny",
-        since=decision_log.started(),
-        reason=Reason.UNKNOWN_KEY,
-        kid="a-kid",
-        method="GET",
-        detail="x",
-    )
-    assert {name for by, _, _ in metrics() for name in by} == {"outcome", "reason"}
-
-
-def test_a_note_is_no_metric(metrics: Metrics) -> None:
-    decision_log.note("the previous version is left out")
-    assert metrics() == []
+def test_a_line_is_one_line_whatever_is_in_it(log: Log) -> None:
+    odd = 'x"}\n{"outcome":"allow"}\r\u2028\u0085'
+    write(Decision(Outcome.ALLOW, None, Caller(odd, frozenset(), 1), detail=odd))
+    (line,) = log()
+    assert (line["subject"], line["detail"]) == (odd, odd)
 
 
 def test_outside_lambda_a_line_stays_short(capsys: pytest.CaptureFixture[str]) -> None:
-    decision_log.record("gateway", "allow", since=decision_log.started())
+    write(Decision(Outcome.ALLOW))
     written = capsys.readouterr().out
     assert "_aws" not in written
     assert not re.search("[:,] ", written)
@@ -100,7 +99,7 @@ def test_outside_lambda_a_line_stays_short(capsys: pytest.CaptureFixture[str]) -
 
 def test_a_duration_is_milliseconds_to_the_microsecond(capsys: pytest.CaptureFixture[str]) -> None:
     for _ in range(5):
-        decision_log.record("gateway", "allow", since=decision_log.started() - 1000)
+        write(Decision(Outcome.ALLOW), ago=1000)
     for line in capsys.readouterr().out.splitlines():
         written = re.search(r'"duration_ms":([^,}]+)', line)
         assert written is not None
@@ -108,8 +107,54 @@ def test_a_duration_is_milliseconds_to_the_microsecond(capsys: pytest.CaptureFix
         assert re.fullmatch(r"\d+\.\d{1,3}", written[1])
 
 
-def test_a_refresh_is_an_event_of_the_keys_and_says_how_long_it_took(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_refresh_is_an_event_of_the_keys_and_says_how_long_it_took(log: Log) -> None:
     decision_log.record_refresh(decision_log.started() - 1000)
-    line = json.loads(capsys.readouterr().out)
+    (line,) = log()
     assert line["event"] == "keys"
     assert 1_000_000 <= line["refresh_ms"] < 1_001_000
+    assert line["refresh_failures"] == 0
+
+
+def test_a_note_is_an_event_of_the_keys(log: Log) -> None:
+    decision_log.note("the previous version is left out")
+    (line,) = log()
+    assert (line["event"], line["detail"]) == ("keys", "the previous version is left out")
+
+
+# Metrics.
+
+
+def test_a_failure_of_ours_counts_as_an_error(fixture_service: Service, metrics: Metrics) -> None:
+    with pytest.raises(AuthorizerError):  # the local secret is refused inside Lambda
+        fixture_service.jwt_authorizer(token_event(token("user")), None)
+    assert metrics() == [({"outcome": "error"}, "decisions", 1)]
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_a_decision_counts_by_its_outcome_and_by_nothing_else(metrics: Metrics, outcome: Outcome) -> None:
+    """CloudWatch bills each combination of values, so a client must not be able to make new ones."""
+    write(Decision(outcome, Reason.UNKNOWN_KEY, ALICE, ("GET", "/items"), "claim", "detail", "kid", 12.34))
+    assert metrics() == [({"outcome": outcome}, "decisions", 1)]
+
+
+def test_a_request_past_the_gateway_counts_as_unauthorized(fixture_service: Service, metrics: Metrics) -> None:
+    fixture_service.app({}, None)
+    assert metrics() == [({"outcome": "unauthorized"}, "decisions", 1)]
+
+
+def test_a_refresh_and_a_failed_one_count_apart(metrics: Metrics) -> None:
+    decision_log.record_refresh(decision_log.started())
+    assert metrics() == [({}, "refresh_failures", 0)]
+    decision_log.record_refresh(decision_log.started(), "Secrets Manager is away")
+    assert metrics() == [({}, "refresh_failures", 1)]
+
+
+def test_a_refresh_is_no_decision(environment: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
+    environment(AWS_LAMBDA_FUNCTION_NAME=FUNCTION)
+    decision_log.record_refresh(decision_log.started())
+    assert "decisions" not in json.loads(capsys.readouterr().out)
+
+
+def test_a_note_is_no_metric(metrics: Metrics) -> None:
+    decision_log.note("the previous version is left out")
+    assert metrics() == []

@@ -1,4 +1,4 @@
-"""Settings: a wrong one is named with its mend, and a secret in one is never shown."""
+"""Settings: a wrong one is named with its fix, and a secret in one is never shown."""
 
 from __future__ import annotations
 
@@ -6,9 +6,17 @@ from collections.abc import Callable
 
 import pytest
 
-from chalicelib.guard.settings import SettingsError, allowed_origin, from_environment, handler
+from chalicelib.guard.settings import (
+    MAX_CALLER_CLAIMS,
+    NAMES,
+    SettingsError,
+    allowed_origin,
+    current_settings,
+    from_environment,
+    handler,
+)
 from chalicelib.guard.tokens import Requirements
-from tests.conftest import SECRET
+from tests.support.tokens import SECRET
 
 
 def test_nothing_set_means_hs256_with_the_tutorials_secret_in_secrets_manager() -> None:
@@ -20,6 +28,7 @@ def test_nothing_set_means_hs256_with_the_tutorials_secret_in_secrets_manager() 
         None,
     )
     assert (settings.accept_previous_key, settings.key_ttl, settings.key_max_stale) == (True, 300, 3600)
+    assert settings.rotation_days is None
 
 
 @pytest.mark.parametrize(
@@ -32,6 +41,9 @@ def test_nothing_set_means_hs256_with_the_tutorials_secret_in_secrets_manager() 
         ("JWT_KEY_TTL_SECONDS", "1"),
         ("JWT_KEY_TTL_SECONDS", "3600"),
         ("JWT_KEY_MAX_STALE_SECONDS", "86400"),
+        ("JWT_ROTATION_DAYS", "1"),
+        ("JWT_ROTATION_DAYS", "1000"),
+        ("JWT_AUDIENCE_CLAIM", "aud"),
         ("JWT_ROLES_FORMAT", "list"),
         ("JWT_PREVIOUS_KEY", "accept"),
         ("JWT_ALGORITHMS", "HS256"),
@@ -42,29 +54,94 @@ def test_the_bounds_and_the_defaults_may_be_written_out(name: str, value: str) -
     assert from_environment({name: value})
 
 
+EVERY = {
+    "JWT_SECRET_ID": "other",
+    "JWT_SECRET_FIELD": "field",
+    "AUTHORIZER_SECRET": SECRET,
+    "JWT_ALGORITHMS": "HS256, HS512",
+    "JWT_ISSUER": "https://issuer.example",
+    "JWT_AUDIENCE": "us, we",
+    "JWT_AUDIENCE_CLAIM": "client_id",
+    "JWT_TOKEN_TYPE": "at+jwt",
+    "JWT_REQUIRED_CLAIMS": "token_use=access tenant=a=b",
+    "JWT_CALLER_CLAIMS": "tenant, email",
+    "JWT_ROLES_CLAIM": "groups",
+    "JWT_LEEWAY_SECONDS": "120",
+    "JWT_MAX_LIFETIME_SECONDS": "3600",
+    "JWT_ROLES_FORMAT": "space-separated",
+    "JWT_PREVIOUS_KEY": "refuse",
+    "JWT_ROTATION_DAYS": "30",
+    "JWT_KEY_TTL_SECONDS": "60",
+    "JWT_KEY_MAX_STALE_SECONDS": "0",
+    "CORS_ALLOWED_ORIGIN": "https://app.example.com",
+}
+
+
 def test_every_setting_is_read() -> None:
-    settings = from_environment(
-        {
-            "JWT_SECRET_ID": "other",
-            "JWT_SECRET_FIELD": "field",
-            "AUTHORIZER_SECRET": SECRET,
-            "JWT_ALGORITHMS": "HS256, HS512",
-            "JWT_ISSUER": "https://issuer.example",
-            "JWT_AUDIENCE": "us",
-            "JWT_ROLES_CLAIM": "groups",
-            "JWT_LEEWAY_SECONDS": "120",
-            "JWT_MAX_LIFETIME_SECONDS": "3600",
-            "JWT_ROLES_FORMAT": "space-separated",
-            "JWT_PREVIOUS_KEY": "refuse",
-            "JWT_KEY_TTL_SECONDS": "60",
-            "JWT_KEY_MAX_STALE_SECONDS": "0",
-        }
-    )
+    assert EVERY.keys() | {"JWT_JWKS_URL"} == set(NAMES)
+    settings = from_environment(EVERY)
     assert settings.requirements == Requirements(
-        ("HS256", "HS512"), "https://issuer.example", "us", "groups", roles_in_text=True, leeway=120, max_lifetime=3600
+        algorithms=("HS256", "HS512"),
+        issuer="https://issuer.example",
+        audiences=("us", "we"),
+        audience_claim="client_id",
+        token_type="at+jwt",
+        claims={"token_use": "access", "tenant": "a=b"},
+        caller_claims=("tenant", "email"),
+        roles_claim="groups",
+        roles_in_text=True,
+        leeway=120,
+        max_lifetime=3600,
     )
     assert (settings.accept_previous_key, settings.key_ttl, settings.key_max_stale) == (False, 60, 0)
     assert (settings.secret_id, settings.secret_field, settings.local_secret) == ("other", "field", SECRET)
+    assert (settings.rotation_days, settings.allowed_origin) == (30, "https://app.example.com")
+
+
+@pytest.mark.parametrize("text", ["us we", "us,we", " us , we ", "us,,we us"])
+@pytest.mark.parametrize("name", ["JWT_AUDIENCE", "JWT_CALLER_CLAIMS", "JWT_ALGORITHMS"])
+def test_a_list_is_separated_by_commas_or_spaces_and_each_word_counts_once(name: str, text: str) -> None:
+    known = text.replace("us", "HS512").replace("we", "HS256") if name == "JWT_ALGORITHMS" else text
+    wanted = from_environment({name: known}).requirements
+    assert (wanted.audiences or wanted.caller_claims or wanted.algorithms) == tuple(
+        ("HS512", "HS256") if name == "JWT_ALGORITHMS" else ("us", "we")
+    )
+
+
+# A name that is no setting.
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"),
+    [
+        ("JWT_MAX_LIFETIME", "JWT_MAX_LIFETIME_SECONDS"),
+        ("JWT_AUDIENCES", "JWT_AUDIENCE"),
+        ("JWT_ISUER", "JWT_ISSUER"),
+        ("JWT_REQUIRED_CLAIM", "JWT_REQUIRED_CLAIMS"),
+        ("JWT_issuer", "JWT_"),
+        ("JWT_", "JWT_"),
+        ("JWT_SOMETHING_ELSE", "JWT_"),
+    ],
+)
+def test_a_misspelt_setting_is_refused_with_the_nearest_right_one(name: str, nearest: str) -> None:
+    with pytest.raises(SettingsError, match=rf"^{name} is no setting, .* write {nearest}\w*, or remove it\.$"):
+        from_environment({name: "60"})
+
+
+@pytest.mark.parametrize("name", ["JWT", "MY_JWT_ISSUER", "jwt_issuer", "AUTHORIZER_SECRETS", "CORS_ALLOWED_ORIGINS"])
+def test_a_variable_that_is_not_named_as_ours_is_none_of_our_business(name: str) -> None:
+    assert from_environment({name: "60"}) == from_environment({})
+
+
+def test_a_value_of_a_misspelt_setting_is_not_shown() -> None:
+    with pytest.raises(SettingsError) as wrong:
+        from_environment({"JWT_SECRET": SECRET})
+    assert SECRET not in str(wrong.value)
+
+
+def test_settings_are_those_of_the_process(environment: Callable[..., None]) -> None:
+    environment(JWT_ISSUER="https://issuer.example")
+    assert current_settings().requirements.issuer == "https://issuer.example"
 
 
 def test_an_empty_variable_counts_as_unset() -> None:
@@ -89,6 +166,17 @@ def test_an_empty_variable_counts_as_unset() -> None:
         ("JWT_MAX_LIFETIME_SECONDS", "1000000001"),
         ("JWT_MAX_LIFETIME_SECONDS", "0"),
         ("JWT_MAX_LIFETIME_SECONDS", "1h"),
+        ("JWT_ROTATION_DAYS", "0"),
+        ("JWT_ROTATION_DAYS", "1001"),
+        ("JWT_ROTATION_DAYS", "monthly"),
+        ("JWT_AUDIENCE_CLAIM", "client_id"),
+        ("JWT_REQUIRED_CLAIMS", "token_use"),
+        ("JWT_REQUIRED_CLAIMS", "token_use="),
+        ("JWT_REQUIRED_CLAIMS", "=access"),
+        ("JWT_REQUIRED_CLAIMS", "tenant=acme token_use"),
+        ("JWT_REQUIRED_CLAIMS", "tenant=acme tenant=other"),
+        ("JWT_REQUIRED_CLAIMS", "tenant = acme"),
+        ("JWT_CALLER_CLAIMS", " ".join(f"claim-{number}" for number in range(17))),
         ("JWT_ROLES_FORMAT", "text"),
         ("JWT_PREVIOUS_KEY", "false"),
         ("JWT_KEY_TTL_SECONDS", "0"),
@@ -113,21 +201,19 @@ def test_a_wrong_setting_is_named_in_one_sentence(name: str, value: str) -> None
 
 
 @pytest.mark.parametrize(
-    ("variables", "told"),
+    ("variables", "said"),
     [
-        ({"JWT_ALGORITHMS": "none"}, "HS256, HS384, HS512 without JWT_JWKS_URL; mend none."),
-        ({"JWT_ALGORITHMS": ","}, "without JWT_JWKS_URL; mend the empty list."),
-        ({"JWT_ALGORITHMS": "x" * 50}, f"without JWT_JWKS_URL; mend {'x' * 40}."),
+        ({"JWT_ALGORITHMS": "none"}, "HS256, HS384, HS512 without JWT_JWKS_URL; fix none."),
+        ({"JWT_ALGORITHMS": ","}, "without JWT_JWKS_URL; fix the empty list."),
+        ({"JWT_ALGORITHMS": "x" * 50}, f"without JWT_JWKS_URL; fix {'x' * 40}."),
         ({"JWT_ROLES_FORMAT": "t" * 30}, f"JWT_ROLES_FORMAT is '{'t' * 20}': choose list or space-separated."),
         ({"JWT_KEY_TTL_SECONDS": "9" * 30}, f"is '{'9' * 20}': write a whole number of seconds from 1 to 3600."),
     ],
 )
-def test_a_wrong_setting_is_told_with_what_may_stand_there_and_a_long_value_is_cut(
-    variables: dict[str, str], told: str
-) -> None:
+def test_a_wrong_setting_names_the_right_ones_and_a_long_value_is_cut(variables: dict[str, str], said: str) -> None:
     with pytest.raises(SettingsError) as wrong:
         from_environment(variables)
-    assert str(wrong.value).endswith(told)
+    assert str(wrong.value).endswith(said)
 
 
 @pytest.mark.parametrize(
@@ -152,6 +238,24 @@ def test_a_wrong_origin_is_no_origin(environment: Callable[..., None]) -> None:
     assert allowed_origin() is None
 
 
+def test_required_claims_may_hold_any_text_without_spaces() -> None:
+    wanted = from_environment({"JWT_REQUIRED_CLAIMS": "  https://a.example/kind=x=y  level=1 "}).requirements
+    assert wanted.claims == {"https://a.example/kind": "x=y", "level": "1"}
+
+
+def test_sixteen_claims_may_go_to_the_views() -> None:
+    names = tuple(f"claim-{number}" for number in range(MAX_CALLER_CLAIMS))
+    assert from_environment({"JWT_CALLER_CLAIMS": " ".join(names)}).requirements.caller_claims == names
+
+
+@pytest.mark.parametrize("claims", ["", "tenant=acme", "token_use=id", "token_use=Access"])
+def test_another_audience_claim_is_for_amazon_cognitos_access_tokens_alone(claims: str) -> None:
+    variables = {"JWT_AUDIENCE": "us", "JWT_AUDIENCE_CLAIM": "client_id", "JWT_REQUIRED_CLAIMS": claims}
+    with pytest.raises(SettingsError, match=r"JWT_AUDIENCE_CLAIM .*JWT_REQUIRED_CLAIMS=token_use=access"):
+        from_environment(variables)
+    assert from_environment({**variables, "JWT_REQUIRED_CLAIMS": "token_use=access tenant=acme"})
+
+
 PROVIDER = {
     "JWT_JWKS_URL": "https://issuer.example/jwks.json",
     "JWT_ISSUER": "https://issuer.example",
@@ -159,17 +263,17 @@ PROVIDER = {
 }
 
 
-def test_an_identity_provider_means_rs256_unless_told_otherwise() -> None:
+def test_an_identity_provider_means_rs256_unless_others_are_listed() -> None:
     settings = from_environment(PROVIDER)
     assert (settings.jwks_url, settings.requirements.algorithms) == (PROVIDER["JWT_JWKS_URL"], ("RS256",))
-    listed = from_environment({**PROVIDER, "JWT_ALGORITHMS": "ES256 PS512 EdDSA"})
-    assert listed.requirements.algorithms == ("ES256", "PS512", "EdDSA")
+    listed = from_environment({**PROVIDER, "JWT_ALGORITHMS": "ES256 PS512 EdDSA Ed25519"})
+    assert listed.requirements.algorithms == ("ES256", "PS512", "EdDSA", "Ed25519")
     for host in ("127.0.0.1:8080", "localhost", "[::1]:1"):
         assert from_environment({**PROVIDER, "JWT_JWKS_URL": f"http://{host}/jwks"}).jwks_url
 
 
 @pytest.mark.parametrize(
-    ("spoil", "named"),
+    ("change", "named"),
     [
         ({"JWT_ISSUER": ""}, "JWT_ISSUER"),
         ({"JWT_AUDIENCE": ""}, "JWT_AUDIENCE"),
@@ -185,20 +289,21 @@ def test_an_identity_provider_means_rs256_unless_told_otherwise() -> None:
         ({"JWT_ALGORITHMS": "none"}, "JWT_ALGORITHMS"),
         ({"JWT_ALGORITHMS": "ES256K"}, "JWT_ALGORITHMS"),
         ({"AUTHORIZER_SECRET": SECRET}, "AUTHORIZER_SECRET"),
+        ({"JWT_ROTATION_DAYS": "30"}, "JWT_ROTATION_DAYS"),
     ],
 )
-def test_an_identity_provider_that_is_set_up_unsafely_is_refused(spoil: dict[str, str], named: str) -> None:
+def test_an_identity_provider_that_is_set_up_unsafely_is_refused(change: dict[str, str], named: str) -> None:
     with pytest.raises(SettingsError, match=named) as wrong:
-        from_environment({**PROVIDER, **spoil})
+        from_environment({**PROVIDER, **change})
     assert SECRET not in str(wrong.value)
 
 
-def test_with_an_identity_provider_an_algorithm_for_secrets_is_told_to_be_for_secrets() -> None:
-    with pytest.raises(SettingsError, match="EdDSA with JWT_JWKS_URL; mend HS256"):
+def test_an_algorithm_for_secrets_is_none_for_an_identity_provider() -> None:
+    with pytest.raises(SettingsError, match="EdDSA, Ed25519 with JWT_JWKS_URL; fix HS256"):
         from_environment({**PROVIDER, "JWT_ALGORITHMS": "RS256 HS256"})
 
 
-def test_a_secret_in_the_configuration_of_a_lambda_function_is_refused_without_being_shown() -> None:
+def test_a_secret_in_a_functions_configuration_is_refused_unshown() -> None:
     with pytest.raises(SettingsError, match="AUTHORIZER_SECRET") as wrong:
         from_environment({"AUTHORIZER_SECRET": SECRET, "AWS_LAMBDA_FUNCTION_NAME": "f"})
     assert SECRET not in str(wrong.value)

@@ -5,6 +5,11 @@ from __future__ import annotations
 import re
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+from operations.project import Project
+from tests.support import service
 
 PROJECT = Path(__file__).parents[2]
 SERVICE = Path(__file__).parent / "service"
@@ -22,6 +27,25 @@ def copy_project(to: Path) -> Path:
     needed = re.findall(r"^pyjwt==.*(?:\n    .*)*\n", (PROJECT / "requirements.txt").read_text(), re.MULTILINE)
     (to / "requirements.txt").write_text("".join(needed))
     return to
+
+
+def project_of(folder: Path) -> Project:
+    """Return the service in this folder as manage.py's commands see their project, beside the engine of this checkout.
+
+    Each import of it is a new one.
+    """
+
+    def load(name: str) -> Any:
+        loaded = service.load(folder)
+        return loaded if name == "app" else SimpleNamespace(RULES=loaded.rules)
+
+    return Project(folder, load)
+
+
+def change(file: Path, old: str, new: str) -> None:
+    """Replace what is in this file once."""
+    assert file.read_text().count(old) == 1
+    file.write_text(file.read_text().replace(old, new))
 
 
 def copy_everything(to: Path) -> Path:

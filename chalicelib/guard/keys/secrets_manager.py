@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -12,7 +13,7 @@ from chalicelib.guard.settings import Settings, function_name
 from chalicelib.guard.tokens import Key
 
 
-def fetch(settings: Settings) -> list[Key]:
+def fetch(settings: Settings, note: Callable[[str], None] = decision_log.note) -> list[Key]:
     """Return the keys of AWSCURRENT and, unless the settings refuse it, of AWSPREVIOUS; or raise KeysUnavailable."""
     keys = _version(settings, "AWSCURRENT")
     if not settings.accept_previous_key:
@@ -23,7 +24,7 @@ def fetch(settings: Settings) -> list[Key]:
         return keys  # it was never rotated
     except _Unusable as unusable:
         # A rotation may be the very mend for a weak secret; the old one is no reason to refuse the new one.
-        decision_log.note(f"The previous version is left out: {unusable}")
+        note(f"The previous version is left out: {unusable}")
         return keys
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 
 from chalicelib.guard import decision_log
@@ -13,13 +13,13 @@ from chalicelib.guard.settings import Settings
 from chalicelib.guard.tokens import Key
 
 
-def fetch(settings: Settings) -> Sequence[Key]:
-    """Return the keys that verify now, newest first; KeysUnavailable where none can be had."""
+def fetch(settings: Settings, note: Callable[[str], None] = decision_log.note) -> Sequence[Key]:
+    """Return the keys that verify now, newest first; KeysUnavailable if there are none. `note` takes what else to say."""
     if settings.jwks_url is not None:
         return jwks.fetch(settings)
     if settings.local_secret is not None:
         return hmac_keys(settings.local_secret, None, settings.requirements.algorithms, "AUTHORIZER_SECRET")
-    return secrets_manager.fetch(settings)
+    return secrets_manager.fetch(settings, note)
 
 
 def key_source(settings: Settings) -> CachedKeys:

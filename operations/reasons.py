@@ -1,0 +1,150 @@
+"""What each reason means and what to do about it, for `manage.py why` and for docs/operating.md.
+
+`python -m operations.reasons` writes the table into docs/operating.md.
+"""
+# ruff: noqa: E501  # a row of a Markdown table is a line
+
+from __future__ import annotations
+
+import difflib
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from chalicelib.guard.access import OWNER, PUBLIC, Table
+from chalicelib.guard.decision import Decision, Reason
+from chalicelib.guard.settings import Settings
+from chalicelib.guard.tokens import Key
+
+TABLE = """\
+| reason | answer | what it means | what to do |
+| --- | --- | --- | --- |
+| `bad_scheme` | 401 | the header names another scheme than Bearer | send `Authorization: Bearer <token>` with one space, or the token alone |
+| `too_large` | 401 | the token is longer than 8 KB | have the issuer put less into it |
+| `malformed` | 401 | not a JSON Web Token: three parts of base64url, and strict JSON (no member twice, no NaN) | copy the whole token, without quotes, spaces or line ends; look at how the client builds it |
+| `critical_header` | 401 | the token's header has `crit`, and no extension is supported | have the issuer leave `crit` out |
+| `wrong_token_type` | 401 | `typ` is not `JWT_TOKEN_TYPE`, or the token is a DPoP proof or bound to its sender (`cnf`) | send the access token, not an ID token or a proof; for `cnf`, have the issuer make plain bearer tokens |
+| `wrong_algorithm` | 401 | `alg` is not in `JWT_ALGORITHMS` | sign with one that is; `none` is never accepted; RS, PS, ES and EdDSA are an identity provider's: set `JWT_JWKS_URL` |
+| `unknown_key` | 401 | no key has this `kid` and algorithm | sign with a current key: after a rotation the signer may still use one that is older than the previous key |
+| `bad_signature` | 401 | no current or previous key made this signature | use a token of this very stage, signed with a current key; many at once may be forgeries, see the alarms |
+| `missing_claim` | 401 | `claim` is required, always or by a setting, and is missing | have the issuer add it |
+| `wrong_claim_type` | 401 | `claim` has another JSON type or size than it must have | roles are a list of texts (`JWT_ROLES_FORMAT=space-separated`: one text), dates are numbers of seconds, `sub` is printable text of 1 to 255 bytes, `aud` is text or a list of texts, claims of `JWT_CALLER_CLAIMS` are short and no lists or objects |
+| `expired` | 401 | `exp` has passed; from the middleware: it passed while API Gateway kept the answer | get a new token; if all tokens of an issuer expire early, set its clock right, or `JWT_LEEWAY_SECONDS` (up to 120) |
+| `not_yet_valid` | 401 | `nbf` is in the future | wait; if the issuer's clock is ahead, set it right, or `JWT_LEEWAY_SECONDS` (up to 120) |
+| `issued_in_future` | 401 | `iat` is in the future | the issuer's clock is ahead: set it right, or `JWT_LEEWAY_SECONDS` (up to 120) |
+| `lifetime_too_long` | 401 | from `iat` to `exp` it is longer than `JWT_MAX_LIFETIME_SECONDS` | have shorter tokens issued, or raise the setting |
+| `wrong_issuer` | 401 | `iss` is not exactly `JWT_ISSUER` | fix the setting (a slash at the end counts), or use a token of this environment |
+| `wrong_audience` | 401 | the token is for none of `JWT_AUDIENCE`, or it names an audience and the setting is unset | fix the setting, or ask the issuer for a token for this API |
+| `wrong_claim_value` | 401 | `claim` is not exactly what `JWT_REQUIRED_CLAIMS` says | fix the setting, or send the right kind of token: an access token, not an ID token |
+| `no_permission` | 403 | the token is valid, and no role of it may do this; `roles` in the log are those that the table knows | `manage.py rules` shows who may: have the issuer give the caller such a role, or change `chalicelib/rules.py` |
+| `not_owner` | 403 | the caller may do this to its own alone, and the path names another | put the token's `sub` into the path, percent-encoded; `manage.py rules` shows which roles may for others |
+| `no_caller` | 401 | the API's function got no valid authorizer context: it was invoked past the gateway, or no authorizer is in front of the route | let API Gateway alone invoke it; register each route in app.py before `guard.protect(jwt_authorizer)` |
+| `bad_setting` | 500 | a setting is wrong; `detail` names it and the fix | fix it in `.chalice/config.json`, and deploy |
+| `keys_unavailable` | 500 | there is no key, or none that is fresh enough; `detail` says why | see "Secrets Manager is away" in docs/operating.md |
+| `answer_too_large` | 500 | the policy for the caller's roles is larger than API Gateway takes | `manage.py deploy` names the roles: give callers fewer of them, or the table fewer paths |
+| `unexpected` | 500 | a fault in the guard; `detail` names the place | report it; nobody was let in, and no answer was kept |
+"""
+#: By the reason's code: status, meaning and what to do.
+TEXTS = {code: its for code, *its in re.findall(r"^\| `(\w+)` \| (\d+) \| (.+) \| (.+) \|$", TABLE, re.MULTILINE)}
+_UNKNOWN = ["500", "this version of operations/ does not know the reason", "upgrade it together with chalicelib/guard/"]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A request, and what it is judged with: keys come newest first; `stage` None means this machine's.
+
+    `group` may call the route, `owner` is the subject in its path; `header` and `claims` are what the token says.
+    """
+
+    table: Table
+    settings: Settings
+    keys: Sequence[Key]
+    stage: str | None = None
+    other_stages: tuple[str, ...] = ()
+    local_keys: Sequence[Key] = ()
+    notes: Sequence[str] = ()
+    group: frozenset[str] = frozenset()
+    owner: str = ""
+    header: Mapping[str, Any] = field(default_factory=dict)
+    claims: Mapping[str, Any] = field(default_factory=dict)
+    signed_here: bool = False  # with this machine's secret, where a stage's is wanted
+
+
+def advice(decision: Decision, case: Case) -> list[str]:
+    """Return why it was refused, what to do, and what is to be said of this very request."""
+    reason, caller = decision.reason, decision.caller
+    status, meaning, fix = TEXTS.get(reason or "", _UNKNOWN)
+    said = [f"Why: {meaning}".replace("`", ""), f"Fix: {fix}".replace("`", "")]
+    if reason in {Reason.UNKNOWN_KEY, Reason.BAD_SIGNATURE}:
+        said += [f"Here: {_about_the_key(case)}"]
+    elif reason is Reason.NO_PERMISSION and caller:
+        said += [f"Here: {sentence}" for sentence in _about_roles(caller.roles, case)]
+    elif reason is Reason.NOT_OWNER and caller:
+        said += [f"Here: the path is of {name(case.owner)}, the token of {name(caller.subject)}"]
+    if status == "401" and reason is not Reason.NO_CALLER:
+        said += [f"Here: {new_token(case)}"]
+    return said
+
+
+def name(value: object) -> str:
+    """Return a value in quotes, on one line and not too long."""
+    try:
+        shown = repr(value)
+    except RecursionError:
+        return "something that is nested too deeply"
+    return shown if len(shown) <= 120 else f"{shown[:117]}..."
+
+
+def row(group: frozenset[str]) -> str:
+    """Return to whom a row of the table is open."""
+    if group == PUBLIC:
+        return "public: it needs no token, and no authorizer in app.py"
+    whose = ["its owner, whose subject is {sub}"] if group >= OWNER else []
+    return f"open to {', '.join([*sorted(group - OWNER), *whose])}" if group else "in no row of the table: closed"
+
+
+def new_token(case: Case) -> str:
+    """Return where a token comes from that this route accepts."""
+    if case.settings.jwks_url is not None:
+        return f"tokens come from the identity provider {case.settings.requirements.issuer}"
+    words = ["manage.py", "token", *(("--stage", case.stage) if case.stage else ())]
+    if case.group >= OWNER:
+        words += ["--sub", case.owner]
+    elif may := sorted(case.group & case.table.roles):  # of those that may this, the role that may the least
+        words += ["--role", min(may, key=lambda role: len(case.table.permitted({role})))]
+    return f"a new token: {shlex.join(words)}"
+
+
+def _about_the_key(case: Case) -> str:
+    stages = " or ".join(f"--stage {stage}" for stage in case.other_stages)
+    others = f"; if it was made for another stage, try {stages}" if stages else ""
+    if case.settings.jwks_url is not None:
+        return "it comes from another provider, realm or environment, or was changed on the way"
+    if case.stage is None:
+        return f"this machine's secret did not sign it{others}"
+    if case.signed_here:
+        return "this machine's local secret signed it, not the stage's"
+    return f"manage.py secret status --stage {case.stage} lists the versions of its secret{others}"
+
+
+def _about_roles(roles: frozenset[str], case: Case) -> Iterator[str]:
+    yield f"the route is {row(case.group)}"
+    claim, known = case.settings.requirements.roles_claim, case.table.roles
+    if not roles:
+        yield f"the token has no role in the claim {name(claim)} (JWT_ROLES_CLAIM)"
+        for other, value in case.claims.items():
+            if isinstance(value, list) and any(isinstance(role, str) and role in known for role in value):
+                yield f"its claim {name(other)} has roles that the table knows"
+    folded = {role.casefold(): role for role in sorted(known)}
+    for role in sorted(roles - known):
+        for close in difflib.get_close_matches(role.casefold(), folded, n=1):
+            yield f"{name(role)} is not {name(folded[close])}: names are compared exactly"
+
+
+if __name__ == "__main__":
+    page = Path(__file__).parents[1] / "docs" / "operating.md"
+    before, _, after = page.read_text().partition(TABLE.splitlines()[0])
+    page.write_text(before + TABLE + after[after.index("\n\n") + 1 :])

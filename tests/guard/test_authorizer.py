@@ -1,0 +1,285 @@
+"""The authorizer: one answer for the whole API, a 401 for any fault of a token, a 500 for any failure of ours."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from chalice.app import Chalice
+from chalice.test import Client
+
+from chalicelib.guard import OWNER, Guard
+from chalicelib.guard.access import Table
+from chalicelib.guard.authorizer import AnswerTooLarge, AuthorizerError, answer, decide
+from chalicelib.guard.caller import Caller
+from chalicelib.guard.decision import Outcome, Reason
+from chalicelib.guard.keys.cache import KeySet
+from chalicelib.guard.keys.secret import hmac_keys
+from chalicelib.guard.policy import MAX_ANSWER_BYTES
+from chalicelib.guard.tokens import Requirements
+from tests.support.events import ARN, STAGE_ARN, token_event
+from tests.support.service import Service
+from tests.support.tokens import SECRET, claims, sign, token
+
+Log = Callable[[], list[dict[str, Any]]]
+NOW = 1_999_999_999.0
+TABLE = Table(
+    {
+        ("GET", "/items"): frozenset({"user", "admin"}),
+        ("POST", "/items"): frozenset({"admin"}),
+        ("GET", "/users/{sub}"): OWNER,
+    }
+)
+
+
+def authorize(service: Service, authorization: str, arn: str = ARN) -> Any:
+    return service.jwt_authorizer(token_event(authorization, arn), None)
+
+
+# The decision.
+
+
+def decided(authorization: str, route: tuple[str, str] | None = ("GET", "/items"), **wanted: Any) -> Any:
+    keys = KeySet(hmac_keys(SECRET, "a-version", ("HS256",), "the test's secret"), 12.5, "why it is old")
+    return decide(authorization, route, TABLE, keys, Requirements(**wanted), NOW)
+
+
+def good(*roles: str, **changes: Any) -> str:
+    return sign(claims(roles=list(roles), exp=2_000_000_000, iat=1, **changes))
+
+
+def test_a_decision_that_allows_says_who_what_and_by_which_key() -> None:
+    decision = decided(good("user"))
+    assert (decision.outcome, decision.reason, decision.route) == (Outcome.ALLOW, None, ("GET", "/items"))
+    assert decision.caller == Caller("alice", frozenset({"user"}), 2_000_000_000, {}, "a-version")
+    assert (decision.kid, decision.keys_age, decision.detail) == ("a-version", 12.5, "why it is old")
+
+
+@pytest.mark.parametrize("route", [("POST", "/items"), ("GET", "/unlisted"), None])
+def test_a_route_that_the_roles_may_not_call_is_a_denial_with_its_caller(route: tuple[str, str] | None) -> None:
+    decision = decided(good("user"), route)
+    assert (decision.outcome, decision.reason) == (Outcome.DENY, Reason.NO_PERMISSION)
+    assert (decision.caller.subject, decision.route, decision.kid) == ("alice", route, "a-version")
+
+
+@pytest.mark.parametrize("roles", [[], ["Admin"], ["administrator"], ["(owner)"], ["(public)"]])
+def test_a_caller_without_a_known_role_may_but_see_its_own(roles: list[str]) -> None:
+    assert decided(good(*roles), ("GET", "/users/{sub}")).outcome == Outcome.ALLOW
+    assert decided(good(*roles), ("GET", "/items")).reason == Reason.NO_PERMISSION
+
+
+def test_a_refused_token_makes_a_decision_without_a_caller() -> None:
+    decision = decided(sign(claims(), SECRET[::-1], kid="a-version"))
+    assert (decision.outcome, decision.reason, decision.caller) == (Outcome.UNAUTHORIZED, Reason.BAD_SIGNATURE, None)
+    assert (decision.kid, decision.keys_age, decision.detail) == ("a-version", 12.5, "why it is old")
+
+
+def test_a_decision_names_the_claim_that_the_reason_is_about() -> None:
+    decision = decided(good("user"), claims={"tenant": "acme"})
+    assert (decision.reason, decision.claim) == (Reason.MISSING_CLAIM, "tenant")
+
+
+# The answer.
+
+
+def test_an_answer_is_for_the_whole_api_whatever_was_asked_for(fixture_service: Service) -> None:
+    asked = [f"{STAGE_ARN}/{path}" for path in ("GET/items", "GET/x", "POST/y", "GET//", "DELETE/users/bob/orders")]
+    answers = [authorize(fixture_service, token("user"), arn) for arn in asked]
+    assert all(one == answers[0] for one in answers)
+
+
+def test_an_answer_holds_an_allow_and_a_deny_and_no_subject(fixture_service: Service) -> None:
+    answered = authorize(fixture_service, token("user", sub="*"))
+    statements = answered["policyDocument"]["Statement"]
+    assert {statement["Effect"] for statement in statements} == {"Allow", "Deny"}
+    assert {statement["Action"] for statement in statements} == {"execute-api:Invoke"}
+    assert authorize(fixture_service, token("user", sub="alice"))["policyDocument"] == answered["policyDocument"]
+
+
+def test_an_answer_carries_who_calls_in_scalars(fixture_service: Service) -> None:
+    expires = int(time.time()) + 60
+    answered = authorize(fixture_service, token("user", "x" * 3000, "admin", "user", exp=expires))
+    assert answered["principalId"] == "alice"
+    assert answered["context"] == {"roles": "admin user", "exp": expires}
+
+
+def test_a_claim_for_the_views_is_in_the_context_as_json(
+    fixture_service: Service, environment: Callable[..., None]
+) -> None:
+    environment(JWT_CALLER_CLAIMS="tenant email")
+    answered = authorize(fixture_service, token("user", tenant="acme", admin=True))
+    assert json.loads(answered["context"]["caller_claims"]) == {"tenant": "acme"}
+
+
+def many_roles(count: int) -> Table:
+    """Return a table with so many routes, each for a role of its own."""
+    names = [hashlib.sha256(str(number).encode()).hexdigest() for number in range(count)]
+    return Table({("GET", f"/{name}"): frozenset({name[:20]}) for name in names})
+
+
+def test_an_answer_that_api_gateway_would_not_take_is_not_sent() -> None:
+    table = many_roles(300)
+    caller = Caller("alice", frozenset(sorted(table.roles)[::2]), 1)
+    with pytest.raises(AnswerTooLarge):
+        answer(caller, table, STAGE_ARN)
+    table = many_roles(20)
+    small = answer(Caller("alice", frozenset(sorted(table.roles)[::2]), 1), table, STAGE_ARN)
+    assert len(json.dumps(small)) <= MAX_ANSWER_BYTES
+
+
+def test_the_claims_for_the_views_count_in_the_size_of_an_answer() -> None:
+    roles = frozenset(f"role-{number:0100}" for number in range(35))
+    table = Table({("GET", "/items"): roles})
+    claims_of_quotes = {"note": '"' * 1000}  # two bytes each in JSON, four in the JSON of that
+    assert answer(Caller("alice", roles, 1), table, STAGE_ARN)
+    with pytest.raises(AnswerTooLarge):
+        answer(Caller("alice", roles, 1, claims_of_quotes), table, STAGE_ARN)
+
+
+def test_an_answer_that_is_too_large_is_a_500_and_no_line_says_allow(log: Log) -> None:
+    table = many_roles(300)
+    other = Chalice("other", configure_logs=False)
+    guard = Guard(other, table.rules)
+    held = [sorted(table.roles)[number] for number in range(0, 300, 2)]
+    request = other.authorizer()(guard.authorize)
+    (first,) = (route for route in table.rules if table.rules[route] == {held[0]})
+    with pytest.raises(AuthorizerError, match=r"^Internal Server Error$"):
+        request(token_event(token(*held), f"{STAGE_ARN}/GET{first[1]}"), None)
+    (line,) = log()
+    assert (line["outcome"], line["reason"], line["route"]) == ("error", Reason.ANSWER_TOO_LARGE, first[1])
+    assert "8 KB" in line["detail"]
+    assert "subject" not in line
+
+
+# What Lambda tells API Gateway, and `chalice local` a client.
+
+
+def test_a_401_is_the_very_text_unauthorized(fixture_service: Service) -> None:
+    with pytest.raises(AuthorizerError) as refused:
+        authorize(fixture_service, "nonsense")
+    assert str(refused.value) == "Unauthorized"
+    assert refused.value.__cause__ is None
+    assert refused.value.__context__ is None
+
+
+def test_a_500_says_nothing_of_what_it_was(fixture_service: Service) -> None:
+    with pytest.raises(AuthorizerError) as failed:
+        authorize(fixture_service, token("admin"), "nonsense")
+    assert str(failed.value) == "Internal Server Error"
+    assert failed.value.__cause__ is None
+    assert failed.value.__context__ is None
+
+
+@pytest.mark.parametrize(
+    ("authorization", "secret", "status", "challenge"),
+    [
+        ("nonsense", SECRET, 401, 'Bearer error="invalid_token"'),
+        (token("user"), "short", 500, None),
+    ],
+    ids=["unauthorized", "failure"],
+)
+@pytest.mark.parametrize("origin", [None, "https://app.example.com"])
+def test_a_refusal_under_chalice_local_has_the_gateways_headers(
+    client: Client,
+    environment: Callable[..., None],
+    authorization: str,
+    secret: str,
+    status: int,
+    challenge: str | None,
+    origin: str | None,
+) -> None:
+    environment(AUTHORIZER_SECRET=secret, CORS_ALLOWED_ORIGIN=origin)
+    refused = client.http.get("/items", headers={"Authorization": authorization})
+    assert refused.status_code == status
+    assert refused.headers.get("WWW-Authenticate") == challenge
+    assert refused.headers.get("Access-Control-Allow-Origin") == origin
+
+
+@pytest.mark.parametrize(
+    "arn",
+    [
+        "nonsense",
+        "",
+        "arn:aws:execute-api:*:*:*/*/GET/x",
+        f"{STAGE_ARN.replace('abc123', 'a*c')}/GET/items",
+        f"{STAGE_ARN.replace('/dev', '/d?v')}/GET/items",
+        f"{STAGE_ARN}/*/items",
+    ],
+)
+def test_an_event_that_api_gateway_never_sends_is_a_500(fixture_service: Service, log: Log, arn: str) -> None:
+    with pytest.raises(AuthorizerError, match=r"^Internal Server Error$"):
+        authorize(fixture_service, token("admin"), arn)
+    (line,) = log()
+    assert (line["check"], line["outcome"], line["reason"]) == ("authorizer", "error", Reason.UNEXPECTED)
+    assert re.fullmatch(r"ValueError in \w*parse_method_arn\w*, line \d+", line["detail"])
+
+
+@pytest.mark.parametrize(
+    "stage_arn",
+    [
+        STAGE_ARN,
+        "arn:aws-cn:execute-api:cn-north-1:123456789012:abc123/prod",
+        # Not AWS: serverless-offline, a gateway with authorizers from npm.
+        "arn:aws:execute-api:us-east-1:random-account-id:random-api-id/dev",
+    ],
+)
+def test_the_resources_of_an_answer_are_of_the_stage_that_asked(fixture_service: Service, stage_arn: str) -> None:
+    answered = authorize(fixture_service, token("user"), f"{stage_arn}/GET/items")
+    arns = [arn for statement in answered["policyDocument"]["Statement"] for arn in statement["Resource"]]
+    assert all(arn.startswith(f"{stage_arn}/") for arn in arns)
+
+
+# A failure of ours.
+
+
+@pytest.mark.parametrize(
+    ("variables", "reason", "named"),
+    [
+        ({"AUTHORIZER_SECRET": None}, Reason.KEYS_UNAVAILABLE, "AUTHORIZER_SECRET"),
+        ({"AUTHORIZER_SECRET": "too-short"}, Reason.KEYS_UNAVAILABLE, "32 bytes"),
+        ({"AUTHORIZER_SECRET": "x" * 31}, Reason.KEYS_UNAVAILABLE, "AUTHORIZER_SECRET"),
+        ({"AUTHORIZER_SECRET": "\udcff" * 40}, Reason.KEYS_UNAVAILABLE, "AUTHORIZER_SECRET is not text"),
+        ({"AUTHORIZER_SECRET": "ssh-rsa " + "A" * 64}, Reason.KEYS_UNAVAILABLE, "AUTHORIZER_SECRET holds a public"),
+        ({"AUTHORIZER_SECRET": '{"kty": "oct", "k": "' + "A" * 64 + '"}'}, Reason.KEYS_UNAVAILABLE, "or a JWK"),
+        ({"AUTHORIZER_SECRET": "x" * 40, "JWT_ALGORITHMS": "HS512"}, Reason.KEYS_UNAVAILABLE, "64 bytes"),
+        ({"AWS_LAMBDA_FUNCTION_NAME": "f"}, Reason.BAD_SETTING, "JWT_SECRET_ID"),
+        ({"JWT_ALGORITHMS": "none"}, Reason.BAD_SETTING, "JWT_ALGORITHMS"),
+        ({"JWT_MAX_LIFETIME": "60"}, Reason.BAD_SETTING, "JWT_MAX_LIFETIME_SECONDS"),
+        ({"JWT_AUDIENCE_CLAIM": "client_id"}, Reason.BAD_SETTING, "token_use=access"),
+    ],
+)
+def test_a_failure_of_ours_is_a_500_and_a_line_that_names_the_fix(
+    client: Client,
+    log: Log,
+    environment: Callable[..., None],
+    variables: dict[str, str | None],
+    reason: Reason,
+    named: str,
+) -> None:
+    environment(**variables)
+    failed = client.http.get("/items", headers={"Authorization": token("admin")})
+    assert (failed.status_code, failed.json_body) == (500, {"message": "Internal Server Error"})
+    (line,) = [line for line in log() if "outcome" in line]  # beside it, that keys could not be fetched
+    assert (line["check"], line["outcome"], line["reason"]) == ("authorizer", "error", reason)
+    assert named in line["detail"]
+    assert SECRET not in str(line)
+
+
+def test_it_recovers_when_the_setting_is_right(client: Client, environment: Callable[..., None]) -> None:
+    ask = {"headers": {"Authorization": token("user")}}
+    environment(JWT_ALGORITHMS="none")
+    assert client.http.get("/items", **ask).status_code == 500
+    environment(JWT_ALGORITHMS=None)
+    assert client.http.get("/items", **ask).status_code == 200
+
+
+def test_settings_are_read_once_and_kept(client: Client, environment: Callable[..., None]) -> None:
+    ask = {"headers": {"Authorization": token("user")}}
+    assert client.http.get("/items", **ask).status_code == 200
+    environment(JWT_ALGORITHMS="none")
+    assert client.http.get("/items", **ask).status_code == 200
