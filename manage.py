@@ -373,7 +373,7 @@ def with_tokens_at_hand(made: list[Request], chosen: stage.Stage) -> tuple[list[
     if missing:
         raise Fault(
             f"Tokens of stage {chosen.name} come from {chosen.settings.requirements.issuer}: get one for each role, and"
-            f" put them into the environment variables {', '.join(missing)}."
+            f" put them into the environment variables {', '.join(sorted(missing))}."
         )
     tokens = {caller: token for caller, token in tokens.items() if token}
     return [request for request in made if request.caller is None or request.caller in tokens], tokens

@@ -2,40 +2,37 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
 import socket
 from urllib.parse import urlsplit
 
 import pytest
 
-from tests.operations.test_manage import paste, start
-from tests.support.project import PROJECT
+from operations.requests import plan
+from tests.support.project import PROJECT, project_of
+from tests.support.terminal import paste_all, press_ctrl_c, read_until, start
 
 
 def test_the_demo_serves_what_it_prints_and_ctrl_c_ends_it_cleanly() -> None:
+    yours = project_of(PROJECT)
+    requests, _ = plan(yours.table, yours.examples())
     demo = start(PROJECT, "-m", "tests.e2e.demo")
-    assert demo.stdout is not None
-    printed = ""
-    while "Ctrl-C stops it" not in printed:
-        line = demo.stdout.readline()
-        assert line, printed
-        printed += line
+    printed = read_until(demo, "Ctrl-C stops it")
     try:
-        rows = re.findall(r"^(?:GET|POST) \S.*$", printed, re.MULTILINE)
-        assert len(rows) == 6
-        assert all(row.endswith("ok") for row in rows)
-        promised = re.findall(r"^# (\d{3}): .*\n(curl .*)$", printed, re.MULTILINE)
-        assert len(promised) == 6
-        for code, command in promised:
-            assert paste(command)[0] == int(code)
-        served = urlsplit(promised[0][1].split()[-1])
+        assert f"All {len(requests)} hold." in printed
+        answers = paste_all(printed)
+        assert len(answers) == len(requests)
+        for due, command, got, _ in answers:
+            assert due.met_by(got), command
+        served = re.search(r"^export API=(\S+)$", printed, re.MULTILINE)
+        assert served is not None
     finally:
-        os.killpg(demo.pid, signal.SIGINT)
-        rest, _ = demo.communicate(timeout=30)
+        rest = press_ctrl_c(demo)
     assert demo.returncode == 0
     assert rest.strip().endswith("Stopped.")
     assert "Traceback" not in rest
-    with pytest.raises(ConnectionRefusedError), socket.create_connection(("127.0.0.1", served.port or 0), 2):
+    with (
+        pytest.raises(ConnectionRefusedError),
+        socket.create_connection(("127.0.0.1", urlsplit(served[1]).port or 0), 2),
+    ):
         pass

@@ -1,8 +1,8 @@
 """The embedded AWS: ministack in a process of its own on loopback, with IAM enforced.
 
 In front of it is an adapter for the two calls of API Gateway that `chalice deploy` makes and ministack does
-not serve, ImportRestApi and PutRestApi: it translates a Swagger document into calls that ministack has. All
-else passes through unchanged.
+not serve, ImportRestApi and PutRestApi: it translates a Swagger document into calls that ministack has. Of Secrets
+Manager it adds CancelRotateSecret, and what DescribeSecret says after it. All else passes through unchanged.
 """
 
 from __future__ import annotations
@@ -184,6 +184,8 @@ class _AdapterServer(ThreadingHTTPServer):
 
 
 def _adapter(port: int) -> type[BaseHTTPRequestHandler]:
+    cancelled: set[str] = set()  # ARNs of secrets
+
     class Adapter(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -196,7 +198,22 @@ def _adapter(port: int) -> type[BaseHTTPRequestHandler]:
             elif self.command == "PUT" and mode == "overwrite" and url.path.count("/") == 2:
                 self.reply_with(json.loads(body), url.path.rpartition("/")[2])
             else:
-                self.pass_through(body)
+                action = self.headers.get("X-Amz-Target", "").removeprefix("secretsmanager.")
+                if action == "CancelRotateSecret":
+                    secrets = _client("secretsmanager", f"http://127.0.0.1:{port}")
+                    found = secrets.describe_secret(SecretId=json.loads(body)["SecretId"])
+                    cancelled.add(found["ARN"])
+                    self.send({"ARN": found["ARN"], "Name": found["Name"]})
+                else:
+                    self.pass_through(body, action)
+
+        def as_cancelled(self, action: str, content: bytes) -> bytes:
+            described = json.loads(content) if action in {"RotateSecret", "DescribeSecret"} else {}
+            if action == "RotateSecret":
+                cancelled.discard(described.get("ARN"))
+            elif described.get("ARN") in cancelled:
+                return json.dumps({**described, "RotationEnabled": False}).encode()
+            return content
 
         def reply_with(self, swagger: dict[str, Any], api_id: str | None) -> None:
             gateway = _client("apigateway", f"http://127.0.0.1:{port}")
@@ -205,14 +222,17 @@ def _adapter(port: int) -> type[BaseHTTPRequestHandler]:
                 types = {"types": ["REGIONAL"]}
                 api_id = gateway.create_rest_api(name=title, endpointConfiguration=types)["id"]
             _overwrite(gateway, api_id, swagger)
-            answer = json.dumps({"id": api_id, "name": swagger["info"]["title"]}).encode()
+            self.send({"id": api_id, "name": swagger["info"]["title"]})
+
+        def send(self, members: dict[str, Any]) -> None:
+            answer = json.dumps(members).encode()
             self.send_response(200)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(answer)))
             self.end_headers()
             self.wfile.write(answer)
 
-        def pass_through(self, body: bytes) -> None:
+        def pass_through(self, body: bytes, action: str) -> None:
             # The Host header stays as the client sent it: the request is signed with it.
             connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
             connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
@@ -221,7 +241,7 @@ def _adapter(port: int) -> type[BaseHTTPRequestHandler]:
                     connection.putheader(name, value)
             connection.endheaders(body)
             answer = connection.getresponse()
-            content = answer.read()
+            content = self.as_cancelled(action, answer.read())
             self.send_response(answer.status)
             for name, value in answer.getheaders():
                 if name.lower() not in {
