@@ -105,6 +105,16 @@ class Deployed:
         lines = [json.loads(line) for line in self.log(name) if line.startswith('{"time"')]
         return sorted(lines, key=lambda line: str(line["time"]))
 
+    def decision(self, name: str, **due: Any) -> dict[str, Any]:
+        """Return the one decision of the function that is as due; on a busy machine its line comes a while later."""
+        for _ in range(50):
+            found = [line for line in self.decisions(name) if all(line.get(member) == due[member] for member in due)]
+            if found:
+                (line,) = found
+                return line
+            time.sleep(0.2)
+        raise AssertionError(f"no line of {due}: {self.decisions(name)[-5:]}")
+
     def restart(self, name: str, **variables: str) -> None:
         """Give the function a new execution environment, as Lambda does when its configuration changes.
 
