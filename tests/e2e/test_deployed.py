@@ -124,7 +124,7 @@ def test_a_caller_is_refused_what_is_anothers(dev: Deployed, path: str) -> None:
 
 
 @pytest.mark.parametrize("subject", ["*", "?", "{sub}", ".", "..", "a/b", "bob/../alice"])
-def test_a_subject_that_a_path_or_policy_reads_otherwise_owns_nothing_else(dev: Deployed, subject: str) -> None:
+def test_an_odd_subject_owns_nothing_of_anybody_else(dev: Deployed, subject: str) -> None:
     assert dev.ask("GET", dev.token(sub=subject), "/users/alice/orders").status == 403
     assert dev.ask("GET", dev.token(sub=subject), "/items").status == 403
     if subject not in {"*", "?", "{sub}"}:
@@ -209,7 +209,7 @@ def test_what_a_token_was_used_for_first_changes_no_answer(dev: Deployed) -> Non
     assert [dev.ask(method, admin).status for method in ("POST", "GET", "POST")] == [200, 200, 200]
 
 
-def test_the_second_request_with_a_token_does_not_invoke_the_authorizer(dev: Deployed) -> None:
+def test_a_second_request_with_a_token_asks_no_authorizer(dev: Deployed) -> None:
     token = dev.token("user")
     before = len(dev.decisions("jwt_authorizer"))
     for method in ("GET", "GET", "POST", "GET"):
@@ -398,7 +398,7 @@ def test_a_fetch_of_keys_is_counted(dev: Deployed) -> None:
     assert [value for _, _, name, value in counted if name == "refresh_failures"] == [0]
 
 
-def test_what_goes_to_lambda_has_no_cryptography_no_boto3_and_no_command_line(dev: Deployed) -> None:
+def test_the_package_has_no_cryptography_no_boto3_and_no_commands(dev: Deployed) -> None:
     (package,) = (dev.project / ".chalice" / "deployments").glob("*.zip")
     with zipfile.ZipFile(package) as archive:
         top = {name.split("/")[0] for name in archive.namelist()}
@@ -422,7 +422,7 @@ def test_the_lines_that_deploy_prints_get_what_they_say_is_due(dev: Deployed) ->
     assert {line.status for line in pasted} == {200, 401, 403}
 
 
-def test_a_token_of_the_stage_is_signed_with_its_current_key_and_names_it(dev: Deployed) -> None:
+def test_a_token_of_the_stage_names_the_current_key_that_signed_it(dev: Deployed) -> None:
     token = dev.manage("token", "--stage", "dev", "--role", "user").strip()
     assert dev.ask("GET", token).status == 200
     line = dev.decisions("jwt_authorizer")[-1]
@@ -430,7 +430,7 @@ def test_a_token_of_the_stage_is_signed_with_its_current_key_and_names_it(dev: D
     assert line["kid"] == current
 
 
-def test_secret_create_refuses_to_overwrite_and_status_shows_no_value(dev: Deployed) -> None:
+def test_secret_create_overwrites_nothing_and_status_shows_no_value(dev: Deployed) -> None:
     key = dev.signing_key()
     with pytest.raises(AssertionError, match="exists already"):
         dev.manage("secret", "create", "--stage", "dev")

@@ -82,7 +82,7 @@ def test_the_scheduled_function_runs_as_before(library: Deployed) -> None:
 EVENT = ("version", "account", "region", "detail", "detail-type", "source", "time", "id", "resources")
 
 
-def test_the_authorizer_has_a_role_of_its_own_and_the_others_keep_theirs(library: Deployed) -> None:
+def test_only_the_authorizer_gets_a_role_of_its_own(library: Deployed) -> None:
     roles = {name: found["role_arn"] for name, found in library.resources.items() if "role_arn" in found}
     assert set(roles) == {"jwt_authorizer_role", "default-role"}
     policy = (library.project / ".chalice" / "policy-authorizer-dev.json").read_text()

@@ -1,4 +1,4 @@
-"""Stands in for curl where there is none: `curl -i [-I] [-X METHOD] [-H HEADER]... [-d BODY] URL`."""
+"""Replaces curl where there is none: `curl -i [-I] [-X METHOD] [-H HEADER]... [-d BODY] URL`."""
 
 from __future__ import annotations
 

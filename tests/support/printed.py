@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from operations.requests import Due
 
-# Small images have no curl. What stands in for it takes what is printed, and no more.
+# Small images have no curl. What replaces it takes what is printed, and no more.
 _CURL = f'curl() {{ {shlex.quote(sys.executable)} {shlex.quote(str(Path(__file__).with_name("curl.py")))} "$@"; }}'
 
 
