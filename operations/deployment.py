@@ -34,7 +34,7 @@ def preflight(stage: Stage) -> Iterator[tuple[str, str]]:
         identity = stage.client("sts").get_caller_identity()
     yield "credentials", f"account {identity['Account']}, {identity['Arn']}"
     try:
-        found = sources.fetch(stage.settings)
+        found = sources.fetch(stage.settings).keys
     except keys.KeysUnavailable as failure:
         create = f" If it was never made: manage.py secret create --stage {stage.name}."
         raise Fault(f"{failure}{create if stage.settings.jwks_url is None else ''}") from None

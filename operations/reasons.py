@@ -16,6 +16,7 @@ from typing import Any
 
 from chalicelib.guard.access import OWNER, PUBLIC, Table
 from chalicelib.guard.decision import Decision, Reason
+from chalicelib.guard.keys.cache import Fetched
 from chalicelib.guard.settings import Settings
 from chalicelib.guard.tokens import Key
 
@@ -39,6 +40,7 @@ TABLE = """\
 | `wrong_issuer` | 401 | `iss` is not exactly `JWT_ISSUER` | fix the setting (a slash at the end counts), or use a token of this environment |
 | `wrong_audience` | 401 | the token is for none of `JWT_AUDIENCE`, or it names an audience and the setting is unset | fix the setting, or ask the issuer for a token for this API |
 | `wrong_claim_value` | 401 | `claim` is not exactly what `JWT_REQUIRED_CLAIMS` says | fix the setting, or send the right kind of token: an access token, not an ID token |
+| `revoked` | 401 | the sessions of this subject, or everyone's, were ended after the token was issued | sign in again: tokens that are issued later are valid; a token without `iat` counts as issued before |
 | `no_permission` | 403 | the token is valid, and no role of it may do this; `roles` in the log are those that the table knows | `manage.py rules` shows who may: have the issuer give the caller such a role, or change `chalicelib/rules.py` |
 | `not_owner` | 403 | the caller may do this to its own alone, and the path names another | put the token's `sub` into the path, percent-encoded; `manage.py rules` shows which roles may for others |
 | `no_caller` | 401 | the API's function got no valid authorizer context: it was invoked past the gateway, or no authorizer is in front of the route | let API Gateway alone invoke it; register each route in app.py before `guard.protect(jwt_authorizer)` |
@@ -54,18 +56,17 @@ _UNKNOWN = ["500", "this version of operations/ does not know the reason", "upgr
 
 @dataclass(frozen=True)
 class Case:
-    """A request, and what it is judged with: keys come newest first; `stage` None means this machine's.
+    """A request, and what it is judged with; `stage` None means this machine's settings and secret.
 
     `group` may call the route, `owner` is the subject in its path; `header` and `claims` are what the token says.
     """
 
     table: Table
     settings: Settings
-    keys: Sequence[Key]
+    fetched: Fetched
     stage: str | None = None
     other_stages: tuple[str, ...] = ()
     local_keys: Sequence[Key] = ()
-    notes: Sequence[str] = ()
     group: frozenset[str] = frozenset()
     owner: str = ""
     header: Mapping[str, Any] = field(default_factory=dict)
@@ -91,10 +92,7 @@ def advice(decision: Decision, case: Case) -> list[str]:
 
 def name(value: object) -> str:
     """Return a value in quotes, on one line and not too long."""
-    try:
-        shown = repr(value)
-    except RecursionError:
-        return "something that is nested too deeply"
+    shown = repr(value)  # what could be parsed is not nested too deeply for it
     return shown if len(shown) <= 120 else f"{shown[:117]}..."
 
 

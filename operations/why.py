@@ -65,13 +65,13 @@ def judge(project: Project, stage_name: str | None) -> Case:
         if ours.jwks_url is None:
             ours = replace(ours, local_secret=minting.local_secret(project, ours, create=False))
         return Case(project.table, ours, sources.fetch(ours), other_stages=others)
-    chosen, notes = stage.load(project, stage_name).settings, list[str]()
-    found = sources.fetch(chosen, notes.append)
+    chosen = stage.load(project, stage_name).settings
+    found = sources.fetch(chosen)
     try:
-        here = judge(project, None).keys
+        here = judge(project, None).fetched.keys
     except (Fault, SettingsError, KeysUnavailable):
         here = ()
-    return Case(project.table, chosen, found, stage_name, others, here, notes)
+    return Case(project.table, chosen, found, stage_name, others, here)
 
 
 def explain(authorization: str, method: str, path: str, project: Project, case: Case, now: float) -> Explanation:
@@ -91,7 +91,7 @@ def explain(authorization: str, method: str, path: str, project: Project, case: 
     case = replace(case, group=group, owner=owner, header=header, claims=claims)
     case = replace(case, signed_here=_signed(authorization, case.local_keys, case, now))
     steps = [Step("Route", "ok", "route", " ".join(route)), Step("Route", "", "row", row(group))]
-    notes = [f"Note: {note}" for note in case.notes]
+    notes = [f"Note: {note}" for note in case.fetched.notes]
 
     def refused(decision: Decision, by: str) -> Explanation:
         return Explanation(STATUSES[decision.outcome], by, decision.reason, steps, advice(decision, case) + notes)
@@ -105,7 +105,7 @@ def explain(authorization: str, method: str, path: str, project: Project, case: 
         return Explanation(401, "API Gateway", None, steps, fix + notes)
     else:
         notes += _about_the_cache(project.authorizer.config.ttl_seconds)
-        decision, answer = _decide(authorization, table.match(method, path), case.keys, case, now)
+        decision, answer = _decide(authorization, table.match(method, path), case.fetched.keys, case, now)
         steps += _token_steps(authorization, decision, case, now)
         if answer is None:
             return refused(decision, "the authorizer")
@@ -147,10 +147,11 @@ def _decide(
     authorization: str, asked_for: Route | None, keys: Sequence[Key], case: Case, now: float
 ) -> tuple[Decision, Mapping[str, Any] | None]:
     """Return the authorizer's decision with these keys, and its answer if there is one."""
-    decision, given = Decision(Outcome.ERROR), KeySet(keys, 0, None)
+    decision, given = Decision(Outcome.ERROR), KeySet(replace(case.fetched, keys=keys))
     try:
         decision = authorizer.decide(authorization, asked_for, case.table, given, case.settings.requirements, now)
-        return decision, authorizer.answer(decision.caller, case.table, STAGE_ARN) if decision.caller else None
+        answered = decision.caller if decision.outcome is not Outcome.UNAUTHORIZED else None
+        return decision, authorizer.answer(answered, case.table, STAGE_ARN) if answered else None
     except Exception as error:  # noqa: BLE001  # whatever it is, the authorizer answers 500, and that is to be said
         reason, detail = authorizer.explain(error)
         return replace(decision, outcome=Outcome.ERROR, reason=reason, detail=detail), None
@@ -172,8 +173,8 @@ def _token_steps(authorization: str, decision: Decision, case: Case, now: float)
     """Yield what is looked at, in that order: what is before the refusal passed, what is behind it was not reached."""
     # Of the claims beside the refused one nothing is said: the decision names no other.
     at, refused = _refused_at(decision), decision.claim or "claims"
-    signer = next((key for key in case.keys if _signed(authorization, [key], case, now)), None)
-    keys = ", ".join(dict.fromkeys(_named(key.id, case) for key in case.keys))
+    signer = next((key for key in case.fetched.keys if _signed(authorization, [key], case, now)), None)
+    keys = ", ".join(dict.fromkeys(_named(key.id, case) for key in case.fetched.keys))
     found = {
         "form": f"{len(authorization.rpartition(' ')[2])} bytes",
         "signature": f"{f'signed with {_named(signer.id, case)}' if signer else keys}; kid {_said('kid', case, now)}",
@@ -192,8 +193,8 @@ def _token_steps(authorization: str, decision: Decision, case: Case, now: float)
         yield Step("Authorizer", verdict, step, because + (found.get(step) or _said(step, case, now)) + unverified)
     others = ", ".join(name(claim) for claim in case.claims if claim not in rows)
     yield Step("Authorizer", "", "other claims", others or "none")
-    if decision.outcome is Outcome.ERROR:
-        yield Step("Authorizer", "NO", "answer", f"{decision.reason}: {decision.detail}")
+    if at in {-1, 4} and decision.outcome not in {Outcome.ALLOW, Outcome.DENY}:
+        yield Step("Authorizer", "NO", "answer", f"{decision.reason}: {decision.detail or 'the token itself is valid'}")
 
 
 def _named(key_id: str | None, case: Case) -> str:
@@ -202,7 +203,7 @@ def _named(key_id: str | None, case: Case) -> str:
         return f"key {name(key_id)} of JWT_JWKS_URL"
     if case.settings.local_secret is not None:
         return "this machine's secret"
-    label = "AWSCURRENT" if key_id == case.keys[0].id else "AWSPREVIOUS"
+    label = "AWSCURRENT" if key_id == case.fetched.keys[0].id else "AWSPREVIOUS"
     return f"version {key_id} ({label}) of secret {case.settings.secret_id}"
 
 

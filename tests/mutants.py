@@ -1,7 +1,7 @@
 """`make mutants`: mutmut over app.py and chalicelib/, in a copy of the project, and what it leaves alive.
 
 A mutant is known by its function and its changed lines, so that it stays the same when lines move. It must be
-killed by a test, or stand in mutants.toml with the reason why no test can tell it from the original. One that
+killed by a test, or be in mutants.toml with the reason why no test can tell it from the original. One that
 changes but the letter case of a sentence for people, or puts XX around it, counts as wording: tests hold what a
 sentence must name, and not its words.
 """
@@ -23,7 +23,7 @@ from tests.support.project import PROJECT
 COPY = PROJECT / "build" / "mutants"
 LISTED = Path(__file__).with_name("mutants.toml")
 UNSHIPPED = shutil.ignore_patterns(".venv", ".git", "build", "__pycache__", ".*_cache", ".hypothesis", "deploy*")
-#: What mutmut calls a mutant that a test, or the end of its time, has told from the original.
+#: What mutmut calls a mutant that a test, or the end of its time, tells from the original.
 KILLED = ("killed", "timeout", "segfault")
 ALIVE = ("survived", "no tests")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-import traceback
+from contextlib import suppress
 from functools import cached_property, lru_cache, partial
 from typing import Any
 
@@ -12,7 +12,7 @@ from chalicelib.guard import decision_log, policy
 from chalicelib.guard.access import Route, Table
 from chalicelib.guard.caller import Caller, to_context
 from chalicelib.guard.decision import Decision, Outcome, Reason
-from chalicelib.guard.keys.cache import CachedKeys, KeySet, KeysUnavailable
+from chalicelib.guard.keys.cache import CachedKeys, KeySet, KeysUnavailable, described
 from chalicelib.guard.keys.sources import key_source
 from chalicelib.guard.settings import Settings, SettingsError, allowed_origin, current_settings
 from chalicelib.guard.tokens import InvalidToken, Requirements, verify
@@ -62,10 +62,8 @@ class Authorizer:
         """
         for role in self.table.roles:
             _patterns(self.table, frozenset({role}))
-        try:
+        with suppress(Exception):
             self.keys.current()
-        except Exception:  # noqa: BLE001  # whatever it is, an import that fails would hide it from the decision log
-            vars(self).pop("keys", None)  # so that the first request asks again, and at once
 
     def authorize(self, authorization: str, method_arn: str) -> dict[str, Any]:
         """Answer with the caller and a policy for the whole API; raise Unauthorized or AuthorizerFailure."""
@@ -85,7 +83,9 @@ class Authorizer:
             stage_arn, method, path = policy.parse_method_arn(method_arn)
             route = self.table.match(method, path)
             decision = self._decide(authorization, route)
-            return decision, answer(decision.caller, self.table, stage_arn) if decision.caller else None
+            if decision.outcome is Outcome.UNAUTHORIZED or decision.caller is None:
+                return decision, None
+            return decision, answer(decision.caller, self.table, stage_arn)
         except Exception as error:  # noqa: BLE001  # whatever it is, it must become a 500 and never an Allow or a Deny
             reason, detail = explain(error)
             return Decision(Outcome.ERROR, reason, route=route, detail=detail), None
@@ -105,9 +105,11 @@ def decide(
     """Return what this header is answered, and what that means for the route that was asked for. Pure."""
     about = partial(Decision, route=route, keys_age=keys.age, detail=keys.failure)
     try:
-        caller = verify(authorization, keys.keys, wanted, now)
+        caller = verify(authorization, keys.fetched.keys, wanted, now)
     except InvalidToken as refused:
         return about(Outcome.UNAUTHORIZED, refused.reason, claim=refused.claim, kid=refused.unverified_kid)
+    if keys.fetched.revocations.refuse(caller.subject, caller.issued_at):
+        return about(Outcome.UNAUTHORIZED, Reason.REVOKED, caller=caller, kid=caller.key_id)
     if route in _permitted(table, caller.roles & table.roles):
         return about(Outcome.ALLOW, caller=caller, kid=caller.key_id)
     return about(Outcome.DENY, Reason.NO_PERMISSION, caller=caller, kid=caller.key_id)
@@ -135,12 +137,10 @@ def _patterns(table: Table, known_roles: frozenset[str]) -> policy.Patterns:
 
 
 def explain(error: Exception) -> tuple[Reason, str]:
-    """Return what the log says. Of an unexpected error only the location: its message may hold a secret."""
     if isinstance(error, SettingsError):
         return Reason.BAD_SETTING, str(error)
     if isinstance(error, KeysUnavailable):
         return Reason.KEYS_UNAVAILABLE, str(error)
     if isinstance(error, AnswerTooLarge):
         return Reason.ANSWER_TOO_LARGE, "API Gateway takes 8 KB: manage.py deploy says which roles need more."
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    return Reason.UNEXPECTED, f"{type(error).__name__} in {place.name}, line {place.lineno}"
+    return Reason.UNEXPECTED, described(error)

@@ -17,13 +17,14 @@ class Caller:
 
     `expires_at` is the Unix second from which the caller is refused: the token's `exp`, plus the leeway.
     `claims` holds those that JWT_CALLER_CLAIMS names and the token has, as text.
-    `key_id` names the key that verified the token, if it has a name; it does not travel to the views.
+    `issued_at` (the token's `iat`) and `key_id` (the key that verified it, if that has a name) do not reach the views.
     """
 
     subject: str
     roles: frozenset[str]
     expires_at: int
     claims: Mapping[str, str] = field(default_factory=dict, repr=False, hash=False)
+    issued_at: float | None = None
     key_id: str | None = None
 
 

@@ -39,6 +39,7 @@ class Reason(StrEnum):
     WRONG_ISSUER = "wrong_issuer"
     WRONG_AUDIENCE = "wrong_audience"
     WRONG_CLAIM_VALUE = "wrong_claim_value"
+    REVOKED = "revoked"  # the caller's sessions were ended
     # The table.
     NO_PERMISSION = "no_permission"  # no role of the caller may do this
     NOT_OWNER = "not_owner"  # the caller may only do this to its own

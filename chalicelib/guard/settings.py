@@ -18,8 +18,8 @@ SECRET_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}
 PUBLIC_KEY_ALGORITHMS = tuple("RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 ES512 EdDSA Ed25519".split())
 #: Every variable that `from_environment` reads.
 NAMES = """AUTHORIZER_SECRET CORS_ALLOWED_ORIGIN
-    JWT_SECRET_ID JWT_SECRET_FIELD JWT_PREVIOUS_KEY JWT_ROTATION_DAYS JWT_JWKS_URL JWT_ALGORITHMS
-    JWT_ISSUER JWT_AUDIENCE JWT_AUDIENCE_CLAIM JWT_TOKEN_TYPE JWT_REQUIRED_CLAIMS JWT_CALLER_CLAIMS JWT_ROLES_CLAIM
+    JWT_SECRET_ID JWT_SECRET_FIELD JWT_PREVIOUS_KEY JWT_ROTATION_DAYS JWT_REVOCATIONS_SECRET_ID JWT_JWKS_URL
+    JWT_ALGORITHMS JWT_ISSUER JWT_AUDIENCE JWT_AUDIENCE_CLAIM JWT_TOKEN_TYPE JWT_REQUIRED_CLAIMS JWT_CALLER_CLAIMS JWT_ROLES_CLAIM
     JWT_ROLES_FORMAT JWT_LEEWAY_SECONDS JWT_MAX_LIFETIME_SECONDS JWT_KEY_TTL_SECONDS JWT_KEY_MAX_STALE_SECONDS
 """.split()
 # RFC 6454 section 6.2: scheme, host and port. Nothing in it can end the quotes that API Gateway wants around it.
@@ -43,6 +43,7 @@ class Settings:
     jwks_url: str | None
     accept_previous_key: bool
     rotation_days: int | None
+    revocations_secret_id: str | None
     key_ttl: int
     key_max_stale: int
     allowed_origin: str | None
@@ -51,6 +52,11 @@ class Settings:
 def function_name() -> str | None:
     """Return the Lambda function that this process is; None outside Lambda."""
     return os.environ.get("AWS_LAMBDA_FUNCTION_NAME")
+
+
+def environment() -> Mapping[str, str]:
+    """Return the environment as it is now: in Lambda its credentials change."""
+    return os.environ
 
 
 def handler() -> str | None:
@@ -99,6 +105,7 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         local_secret=local_secret,
         jwks_url=jwks_url,
         accept_previous_key=_choice(given, "JWT_PREVIOUS_KEY", ("accept", "refuse")) == "accept",
+        revocations_secret_id=given.get("JWT_REVOCATIONS_SECRET_ID"),
         rotation_days=_number(given, "JWT_ROTATION_DAYS", None, 1, 1000, "days"),
         key_ttl=_number(given, "JWT_KEY_TTL_SECONDS", 300, 1, 3600),
         key_max_stale=_number(given, "JWT_KEY_MAX_STALE_SECONDS", 3600, 0, 86400),

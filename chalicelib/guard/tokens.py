@@ -50,7 +50,7 @@ class InvalidToken(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """A verification key, bound to one algorithm. `id` None: a key without a name, tried for any `kid`.
+    """A verification key, bound to one algorithm. With `any_kid` or without an `id` it is tried for a `kid` of no key.
 
     jwt.InvalidKeyError for one that its algorithm does not take (another curve than RFC 7518 section 3.4 names), or
     that is shorter than it needs (sections 3.2 and 3.3). Whatever `verify` meets has passed both.
@@ -58,6 +58,7 @@ class Key:
 
     id: str | None
     jwk: jwt.PyJWK = field(repr=False)
+    any_kid: bool = False
 
     def __post_init__(self) -> None:
         self.jwk.Algorithm.prepare_key(self.jwk.key)
@@ -110,13 +111,12 @@ def verify(authorization: str, keys: Sequence[Key], requirements: Requirements, 
         raise InvalidToken(Reason.WRONG_ALGORITHM, "alg")
     _check_type(unverified_header, requirements)
     unverified_kid = unverified_header.get("kid")
-    if not isinstance(unverified_header.get("kid", ""), str):  # RFC 7515 section 4.1.4: null is malformed too
-        raise InvalidToken(Reason.MALFORMED, "kid")
-    usable = [
-        key
-        for key in keys
-        if key.jwk.algorithm_name == algorithm and (unverified_kid is None or key.id in {None, unverified_kid})
-    ]
+    if not (isinstance(unverified_kid, str) or (unverified_kid is None and "kid" not in unverified_header)):
+        raise InvalidToken(Reason.MALFORMED, "kid")  # null too: RFC 7515 section 4.1.4
+    usable = fitting = [key for key in keys if key.jwk.algorithm_name == algorithm]
+    if unverified_kid is not None:
+        named = [key for key in fitting if key.id == unverified_kid]
+        usable = named or [key for key in fitting if key.any_kid or key.id is None]
     if not usable:
         raise InvalidToken(Reason.UNKNOWN_KEY, "kid", unverified_kid)
     signature, payload = _base64url(signature_segment), _base64url(payload_segment)
@@ -204,7 +204,7 @@ def _caller(claims: dict[str, object], key_id: str | None, requirements: Require
     if not _is_subject(subject):
         raise InvalidToken(Reason.WRONG_CLAIM_TYPE, "sub")
     roles = _roles(claims, requirements)
-    _check_dates(claims, requirements, now)
+    issued = _check_dates(claims, requirements, now)
     if requirements.issuer is not None and issuer != requirements.issuer:
         raise InvalidToken(Reason.WRONG_ISSUER, "iss")
     _check_audience(claims, requirements)
@@ -213,7 +213,7 @@ def _caller(claims: dict[str, object], key_id: str | None, requirements: Require
             raise InvalidToken(Reason.WRONG_CLAIM_VALUE, name)
     # Rounded down, so that authorizer and middleware refuse from the same second on.
     expires = math.floor(_numeric_date(claims, "exp")) + requirements.leeway
-    return Caller(subject, roles, expires, _caller_claims(claims, requirements.caller_claims), key_id)
+    return Caller(subject, roles, expires, _caller_claims(claims, requirements.caller_claims), issued, key_id)
 
 
 def _is_subject(text: str) -> bool:
@@ -222,19 +222,22 @@ def _is_subject(text: str) -> bool:
     return plain and 0 < len(text.encode()) <= MAX_SUBJECT_BYTES
 
 
-def _check_dates(claims: dict[str, object], requirements: Requirements, now: float) -> None:
+def _check_dates(claims: dict[str, object], requirements: Requirements, now: float) -> float | None:
+    """Return `iat`, if it is there."""
     expires = math.floor(_numeric_date(claims, "exp"))
     latest_start = now + requirements.leeway
     if now >= expires + requirements.leeway:
         raise InvalidToken(Reason.EXPIRED, "exp")
     if "nbf" in claims and _numeric_date(claims, "nbf") > latest_start:
         raise InvalidToken(Reason.NOT_YET_VALID, "nbf")
+    issued = None
     if "iat" in claims:
         issued = _numeric_date(claims, "iat")
         if issued > latest_start:
             raise InvalidToken(Reason.ISSUED_IN_FUTURE, "iat")
         if requirements.max_lifetime is not None and expires - issued > requirements.max_lifetime:
             raise InvalidToken(Reason.LIFETIME_TOO_LONG, "exp")
+    return issued
 
 
 def _check_audience(claims: dict[str, object], requirements: Requirements) -> None:

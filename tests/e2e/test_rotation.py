@@ -18,20 +18,21 @@ import jwt
 import pytest
 
 from tests.e2e.conftest import Deployed
-from tests.guard.test_local_http import ask, serving
+from tests.support.local_server import ask, serving
+from tests.support.project import copy_project
 
 STEPS = ("createSecret", "setSecret", "testSecret", "finishSecret")
 
 
-def current(dev: Deployed) -> tuple[str, str]:
+def current(prod: Deployed) -> tuple[str, str]:
     """Return the id and the key of AWSCURRENT."""
-    value = dev.aws.client("secretsmanager").get_secret_value(SecretId=dev.secret_id)
+    value = prod.aws.client("secretsmanager").get_secret_value(SecretId=prod.secret_id)
     return value["VersionId"], json.loads(value["SecretString"])["my_secret_key"]
 
 
-def labels(dev: Deployed) -> dict[str, str]:
+def labels(prod: Deployed) -> dict[str, str]:
     """Return which version has which label."""
-    stages = dev.aws.client("secretsmanager").describe_secret(SecretId=dev.secret_id)["VersionIdsToStages"]
+    stages = prod.aws.client("secretsmanager").describe_secret(SecretId=prod.secret_id)["VersionIdsToStages"]
     return {label: version for version, its in stages.items() for label in its}
 
 
@@ -41,8 +42,8 @@ def token(key: tuple[str, str], *, named: bool = True, role: str = "user") -> st
     return jwt.encode(claims, key[1], "HS256", headers={"kid": key[0]} if named else None)
 
 
-def rotate(dev: Deployed, *words: str) -> str:
-    return dev.manage("secret", "rotate", "--stage", "dev", *words)
+def rotate(prod: Deployed, *words: str) -> str:
+    return prod.manage("secret", "rotate", "--stage", "prod", *words)
 
 
 def wait_until(holds: Callable[[], bool]) -> bool:
@@ -53,24 +54,24 @@ def wait_until(holds: Callable[[], bool]) -> bool:
     return holds()
 
 
-def calls_since(dev: Deployed, moment: datetime, name: str) -> int:
+def calls_since(prod: Deployed, moment: datetime, name: str) -> int:
     """Return how often the embedded AWS was asked for this; its CloudTrail tells of the newest 50 at most."""
     wanted = [{"AttributeKey": "EventName", "AttributeValue": name}]
-    found = dev.aws.client("cloudtrail").lookup_events(LookupAttributes=wanted, StartTime=moment)["Events"]
+    found = prod.aws.client("cloudtrail").lookup_events(LookupAttributes=wanted, StartTime=moment)["Events"]
     return len(found)
 
 
 @pytest.fixture(autouse=True)
-def fresh(dev: Deployed) -> Iterator[None]:
+def fresh(prod: Deployed) -> Iterator[None]:
     """Give each test an authorizer that has fetched nothing yet, with the settings that it is deployed with."""
     settings = dict.fromkeys(("JWT_KEY_TTL_SECONDS", "JWT_PREVIOUS_KEY"), "")
-    dev.restart("jwt_authorizer", **settings)
+    prod.restart("jwt_authorizer", **settings)
     yield
-    dev.restart("jwt_authorizer", **settings)
+    prod.restart("jwt_authorizer", **settings)
 
 
-def test_a_rotation_under_load_fails_no_request(dev: Deployed) -> None:
-    keys = [current(dev)]
+def test_a_rotation_under_load_fails_no_request(prod: Deployed) -> None:
+    keys = [current(prod)]
     answers: Counter[tuple[str, int]] = Counter()
     stop = threading.Event()
 
@@ -78,14 +79,14 @@ def test_a_rotation_under_load_fails_no_request(dev: Deployed) -> None:
         while not stop.is_set():
             for which, key in zip(("old", "new"), keys, strict=False):
                 for named in (True, False):
-                    answers[which, dev.ask("GET", token(key, named=named and number % 2 == 0)).status] += 1
+                    answers[which, prod.ask("GET", token(key, named=named and number % 2 == 0)).status] += 1
 
     with ThreadPoolExecutor(4) as pool:
         running = [pool.submit(load, number) for number in range(4)]
         try:
             enough = wait_until(lambda: answers["old", 200] > 20)
-            rotate(dev, "--force")
-            keys.append(current(dev))
+            rotate(prod, "--force")
+            keys.append(current(prod))
             enough = wait_until(lambda: answers["new", 200] > 20) and enough
         finally:
             stop.set()
@@ -96,181 +97,211 @@ def test_a_rotation_under_load_fails_no_request(dev: Deployed) -> None:
     assert enough
 
 
-def test_a_flood_of_forged_tokens_is_no_flood_of_calls(dev: Deployed, tmp_path: Path) -> None:
+def test_a_flood_of_forged_tokens_is_no_flood_of_calls(prod: Deployed, tmp_path: Path) -> None:
     # Under `chalice local`, one process as one execution environment is on AWS. The embedded Lambda is no place
     # for this: it ends an environment whenever a function raises, as an authorizer does for every 401.
-    given = {name: value for name, value in dev.aws.environment().items() if name.startswith("AWS_")}
-    with serving(tmp_path / "log", **given, JWT_SECRET_ID=dev.secret_id) as port:
+    given = {name: value for name, value in prod.aws.environment().items() if name.startswith("AWS_")}
+    with serving(copy_project(tmp_path / "project"), **given, JWT_SECRET_ID=prod.secret_id) as port:
 
         def ask_local(key: tuple[str, str], *, named: bool) -> int:
-            return ask(port, "GET", Authorization=token(key, named=named))[0]
+            return ask(port, "GET", "/items", Authorization=token(key, named=named))[0]
 
         time.sleep(1.1)  # CloudTrail looks events up by the second
         before = datetime.now(UTC)
         with ThreadPoolExecutor(4) as pool:
             forged = (str(uuid.uuid4()), "x" * 64)
             statuses = Counter(pool.map(lambda number: ask_local(forged, named=number % 2 == 0), range(2000)))
-        made = calls_since(dev, before, "GetSecretValue")
+        made = calls_since(prod, before, "GetSecretValue")
         print(f"\nflood: {dict(statuses)}, GetSecretValue calls: {made}")  # noqa: T201  # as above
         assert statuses == {401: 2000}
         assert 0 < made <= 8  # two versions at a fetch: the first one, an early one, and one more for each 30 s
-        assert ask_local(current(dev), named=False) == 200
+        assert ask_local(current(prod), named=False) == 200
 
 
-def test_after_one_rotation_both_keys_stand_and_after_two_the_oldest_does_not(dev: Deployed) -> None:
-    dev.restart("jwt_authorizer", JWT_KEY_TTL_SECONDS="1")
-    first = current(dev)
-    rotate(dev, "--force")
-    second = current(dev)
+def test_after_one_rotation_both_keys_verify_and_after_two_the_oldest_does_not(prod: Deployed) -> None:
+    prod.restart("jwt_authorizer", JWT_KEY_TTL_SECONDS="1")
+    first = current(prod)
+    rotate(prod, "--force")
+    second = current(prod)
     for key in (first, second):
         for named in (True, False):
-            assert dev.ask("GET", token(key, named=named)).status == 200
-    rotate(dev, "--force")
+            assert prod.ask("GET", token(key, named=named)).status == 200
+    rotate(prod, "--force")
     time.sleep(1.1)
-    third = current(dev)
+    third = current(prod)
     for named in (True, False):
-        assert dev.ask("GET", token(first, named=named)).status == 401
-        assert dev.ask("GET", token(second, named=named)).status == 200
-        assert dev.ask("GET", token(third, named=named)).status == 200
+        assert prod.ask("GET", token(first, named=named)).status == 401
+        assert prod.ask("GET", token(second, named=named)).status == 200
+        assert prod.ask("GET", token(third, named=named)).status == 200
     assert len({first[1], second[1], third[1]}) == 3
     assert all(len(key[1].encode()) >= 64 for key in (second, third))
 
 
-def test_after_a_leak_no_old_key_is_left(dev: Deployed) -> None:
-    dev.restart("jwt_authorizer", JWT_KEY_TTL_SECONDS="1")
-    leaked = current(dev)
-    assert dev.ask("GET", token(leaked)).status == 200
-    told = rotate(dev, "--leaked")
-    assert "all sessions end" in told
+def test_after_a_leak_no_old_key_is_left(prod: Deployed) -> None:
+    prod.restart("jwt_authorizer", JWT_KEY_TTL_SECONDS="1")
+    leaked = current(prod)
+    assert prod.ask("GET", token(leaked)).status == 200
+    said = rotate(prod, "--leaked")
+    assert "all sessions end" in said
     time.sleep(1.1)
     for named in (True, False):
-        assert dev.ask("GET", token(leaked, named=named)).status == 401
-        assert dev.ask("GET", token(current(dev), named=named)).status == 200
-    assert leaked[0] not in labels(dev).values()
+        assert prod.ask("GET", token(leaked, named=named)).status == 401
+        assert prod.ask("GET", token(current(prod), named=named)).status == 200
+    assert leaked[0] not in labels(prod).values()
 
 
-def test_a_rotation_that_would_end_good_tokens_is_refused(dev: Deployed) -> None:
-    rotate(dev, "--force")
-    before = labels(dev)
+def test_a_rotation_that_would_end_good_tokens_is_refused(prod: Deployed) -> None:
+    rotate(prod, "--force")
+    before = labels(prod)
     with pytest.raises(AssertionError, match="another rotation would end them"):
-        rotate(dev)
+        rotate(prod)
     with pytest.raises(AssertionError, match="another rotation would end them"):
-        rotate(dev, "--token-lifetime", "1h")
-    assert labels(dev) == before
+        rotate(prod, "--token-lifetime", "1h")
+    assert labels(prod) == before
     time.sleep(1.1)
-    told = rotate(dev, "--token-lifetime", "1s")
-    assert labels(dev)["AWSPREVIOUS"] == before["AWSCURRENT"]
-    assert labels(dev)["AWSCURRENT"] in told
-    assert current(dev)[1] not in told
+    said = rotate(prod, "--token-lifetime", "1s")
+    assert labels(prod)["AWSPREVIOUS"] == before["AWSCURRENT"]
+    assert labels(prod)["AWSCURRENT"] in said
+    assert current(prod)[1] not in said
 
 
-def test_the_switch_refuses_the_previous_key(dev: Deployed) -> None:
-    old = current(dev)
-    rotate(dev, "--force")
-    dev.restart("jwt_authorizer", JWT_PREVIOUS_KEY="refuse")
+def test_the_switch_refuses_the_previous_key(prod: Deployed) -> None:
+    old = current(prod)
+    rotate(prod, "--force")
+    prod.restart("jwt_authorizer", JWT_PREVIOUS_KEY="refuse")
     for named in (True, False):
-        assert dev.ask("GET", token(old, named=named)).status == 401
-        assert dev.ask("GET", token(current(dev), named=named)).status == 200
+        assert prod.ask("GET", token(old, named=named)).status == 401
+        assert prod.ask("GET", token(current(prod), named=named)).status == 200
 
 
-def test_a_previous_version_that_cannot_be_used_is_left_out_and_noted(dev: Deployed) -> None:
-    client = dev.aws.client("secretsmanager")
-    client.put_secret_value(SecretId=dev.secret_id, SecretString='{"my_secret_key": "a-password"}')
-    rotate(dev, "--force")
-    dev.restart("jwt_authorizer")
-    assert dev.ask("GET", token(current(dev))).status == 200
-    notes = [line for line in dev.decisions("jwt_authorizer") if line.get("event") == "keys"]
+def test_a_previous_version_that_cannot_be_used_is_left_out_and_noted(prod: Deployed) -> None:
+    client = prod.aws.client("secretsmanager")
+    client.put_secret_value(SecretId=prod.secret_id, SecretString='{"my_secret_key": "a-password"}')
+    rotate(prod, "--force")
+    prod.restart("jwt_authorizer")
+    assert prod.ask("GET", token(current(prod))).status == 200
+    notes = [line for line in prod.decisions("jwt_authorizer") if line.get("event") == "keys"]
     assert any("left out" in note.get("detail", "") for note in notes)
     assert "a-password" not in str(notes)
+
+
+def test_a_kid_that_is_no_versions_id_is_a_hint_as_it_is_locally(prod: Deployed) -> None:
+    rotate(prod, "--force")
+    rotate(prod, "--force")
+    prod.restart("jwt_authorizer")
+    previous = labels(prod)["AWSPREVIOUS"]
+    text = prod.aws.client("secretsmanager").get_secret_value(SecretId=prod.secret_id, VersionId=previous)
+    key = json.loads(text["SecretString"])["my_secret_key"]
+    assert prod.ask("GET", token(("an-issuer's-own-name", key))).status == 200
+    assert prod.ask("GET", token(("an-issuer's-own-name", current(prod)[1]))).status == 200
+    assert prod.ask("GET", token((current(prod)[0], key))).status == 401
 
 
 # Secrets Manager's own rotation: the function that it calls, step by step.
 
 
-def step(dev: Deployed, name: str, version: str) -> dict[str, Any] | None:
-    return dev.invoke("rotate_secret", {"SecretId": dev.secret_id, "ClientRequestToken": version, "Step": name})
+def step(prod: Deployed, name: str, version: str) -> dict[str, Any] | None:
+    return prod.invoke("rotate_secret", {"SecretId": prod.secret_id, "ClientRequestToken": version, "Step": name})
+
+
+def staged(prod: Deployed) -> str:
+    """Stage a version without a value, as Secrets Manager does when it begins a rotation; return its id."""
+    version = str(uuid.uuid4())
+    client = prod.aws.client("secretsmanager")
+    client.put_secret_value(SecretId=prod.secret_id, ClientRequestToken=version, VersionStages=["AWSPENDING"])
+    return version
 
 
 @pytest.mark.parametrize("interrupted_after", range(len(STEPS) + 1))
-def test_a_rotation_that_was_cut_off_anywhere_and_began_again_ends_well(dev: Deployed, interrupted_after: int) -> None:
-    old, version = current(dev), str(uuid.uuid4())
+def test_a_rotation_that_was_cut_off_anywhere_and_began_again_ends_well(prod: Deployed, interrupted_after: int) -> None:
+    old, version = current(prod), staged(prod)
     for name in STEPS[:interrupted_after]:
-        assert step(dev, name, version) is None
+        assert step(prod, name, version) is None
     for name in STEPS:
-        assert step(dev, name, version) is None
-    new = current(dev)
+        assert step(prod, name, version) is None
+    new = current(prod)
     assert new[0] == version
     assert new[1] != old[1]
     assert len(new[1].encode()) >= 64
-    assert labels(dev)["AWSPREVIOUS"] == old[0]
-    dev.restart("jwt_authorizer")
-    assert dev.ask("GET", token(old)).status == 200
-    assert dev.ask("GET", token(new)).status == 200
+    assert labels(prod)["AWSPREVIOUS"] == old[0]
+    prod.restart("jwt_authorizer")
+    assert prod.ask("GET", token(old)).status == 200
+    assert prod.ask("GET", token(new)).status == 200
 
 
-def test_every_step_may_be_repeated(dev: Deployed) -> None:
-    old, version = current(dev), str(uuid.uuid4())
-    client = dev.aws.client("secretsmanager")
+def test_every_step_may_be_repeated(prod: Deployed) -> None:
+    old, version = current(prod), staged(prod)
+    client = prod.aws.client("secretsmanager")
     for name in STEPS[:3]:
         for _ in range(2):
-            assert step(dev, name, version) is None
-    pending = client.get_secret_value(SecretId=dev.secret_id, VersionId=version)["SecretString"]
-    assert current(dev) == old
+            assert step(prod, name, version) is None
+    pending = client.get_secret_value(SecretId=prod.secret_id, VersionId=version)["SecretString"]
+    assert current(prod) == old
     for _ in range(2):
-        assert step(dev, "finishSecret", version) is None
-    assert client.get_secret_value(SecretId=dev.secret_id)["SecretString"] == pending
-    assert labels(dev)["AWSPREVIOUS"] == old[0]
+        assert step(prod, "finishSecret", version) is None
+    assert client.get_secret_value(SecretId=prod.secret_id)["SecretString"] == pending
+    assert labels(prod)["AWSPREVIOUS"] == old[0]
 
 
-def test_the_other_fields_of_the_secret_stay(dev: Deployed) -> None:
-    client, version = dev.aws.client("secretsmanager"), str(uuid.uuid4())
-    whole = {**json.loads(client.get_secret_value(SecretId=dev.secret_id)["SecretString"]), "note": "kept"}
-    client.put_secret_value(SecretId=dev.secret_id, SecretString=json.dumps(whole))
+def test_the_other_fields_of_the_secret_stay(prod: Deployed) -> None:
+    client = prod.aws.client("secretsmanager")
+    whole = {**json.loads(client.get_secret_value(SecretId=prod.secret_id)["SecretString"]), "note": "kept"}
+    client.put_secret_value(SecretId=prod.secret_id, SecretString=json.dumps(whole))
+    version = staged(prod)
     for name in STEPS:
-        step(dev, name, version)
-    assert json.loads(client.get_secret_value(SecretId=dev.secret_id)["SecretString"])["note"] == "kept"
+        step(prod, name, version)
+    assert json.loads(client.get_secret_value(SecretId=prod.secret_id)["SecretString"])["note"] == "kept"
 
 
-@pytest.mark.parametrize("name", ["setSecret", "testSecret", "finishSecret", "nonsense"])
-def test_a_step_for_a_version_that_is_not_pending_fails_and_changes_nothing(dev: Deployed, name: str) -> None:
-    before = labels(dev)
-    error = step(dev, name, str(uuid.uuid4()))
+@pytest.mark.parametrize("name", [*STEPS, "nonsense"])
+def test_a_step_for_a_version_that_is_not_pending_fails_and_changes_nothing(prod: Deployed, name: str) -> None:
+    before = labels(prod)
+    error = step(prod, name, str(uuid.uuid4()))
     assert error is not None
     assert "is not AWSPENDING" in error["errorMessage"]
-    assert labels(dev) == before
+    assert labels(prod) == before
 
 
-def test_a_pending_version_that_the_authorizer_could_not_use_fails_the_test(dev: Deployed) -> None:
-    client, version, before = dev.aws.client("secretsmanager"), str(uuid.uuid4()), current(dev)
-    client.put_secret_value(
-        SecretId=dev.secret_id,
+def test_invented_tokens_end_no_session(prod: Deployed) -> None:
+    before = current(prod), labels(prod)
+    for invented in (str(uuid.uuid4()), str(uuid.uuid4())):
+        for name in STEPS:
+            assert step(prod, name, invented) is not None
+    assert (current(prod), labels(prod)) == before
+    prod.restart("jwt_authorizer")
+    assert prod.ask("GET", token(current(prod))).status == 200
+
+
+@pytest.mark.parametrize("name", ["testSecret", "finishSecret"])
+def test_a_pending_version_that_the_authorizer_could_not_use_never_is_current(prod: Deployed, name: str) -> None:
+    version, before = staged(prod), current(prod)
+    prod.aws.client("secretsmanager").put_secret_value(
+        SecretId=prod.secret_id,
         ClientRequestToken=version,
         SecretString='{"my_secret_key": "a-password"}',
         VersionStages=["AWSPENDING"],
     )
-    error = step(dev, "testSecret", version)
+    error = step(prod, name, version)
     assert error is not None
     assert "32 bytes" in error["errorMessage"]
     assert "a-password" not in json.dumps(error)
-    assert current(dev) == before
+    assert current(prod) == before
 
 
-def test_no_step_leaves_the_secret_in_its_log(dev: Deployed) -> None:
-    version = str(uuid.uuid4())
+def test_no_step_leaves_the_secret_in_its_log(prod: Deployed) -> None:
+    version = staged(prod)
     for name in STEPS:
-        step(dev, name, version)
-    written = "\n".join(dev.log("rotate_secret"))
+        step(prod, name, version)
+    written = "\n".join(prod.log("rotate_secret"))
     assert version in written
-    assert current(dev)[1] not in written
+    assert current(prod)[1] not in written
 
 
-def test_schedule_lets_secrets_manager_call_the_function(dev: Deployed) -> None:
-    for _ in range(2):
-        assert "every 30 days" in dev.manage("secret", "schedule", "--stage", "dev", "--days", "30")
-    described = dev.aws.client("secretsmanager").describe_secret(SecretId=dev.secret_id)
+def test_the_deployment_lets_secrets_manager_call_the_function(prod: Deployed) -> None:
+    described = prod.aws.client("secretsmanager").describe_secret(SecretId=prod.secret_id)
     assert described["RotationEnabled"] is True
     assert described["RotationRules"]["AutomaticallyAfterDays"] == 30
-    assert described["RotationLambdaARN"].endswith(f":{dev.function('rotate_secret')}")
-    policy = dev.aws.client("lambda").get_policy(FunctionName=dev.function("rotate_secret"))["Policy"]
+    assert described["RotationLambdaARN"].endswith(f":{prod.function('rotate_secret')}")
+    policy = prod.aws.client("lambda").get_policy(FunctionName=prod.function("rotate_secret"))["Policy"]
     assert re.search(r'"Service": ?"secretsmanager\.amazonaws\.com"', policy)
     assert re.search(r'"AWS:SourceAccount": ?"000000000000"', policy, re.IGNORECASE)

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from chalicelib.guard.keys.cache import Fetched
 from chalicelib.guard.keys.secret import hmac_keys
 from chalicelib.guard.settings import from_environment
 from operations.project import Project
@@ -46,7 +47,8 @@ REQUESTS = [
 @pytest.mark.parametrize(("method", "path"), REQUESTS)
 def test_the_status_is_the_one_that_the_stage_answers(dev: Deployed, project: Project, method: str, path: str) -> None:
     settings = from_environment({"JWT_SECRET_ID": dev.secret_id})
-    case = Case(project.table, settings, hmac_keys(dev.signing_key(), None, ["HS256"], "the secret"), "dev")
+    keys = hmac_keys(dev.signing_key(), None, ["HS256"], "the secret")
+    case = Case(project.table, settings, Fetched(keys), "dev")
     for credential in [dev.token(*roles, **changes) for roles, changes in CHANGES] + ["", "Basic x", "nonsense"]:
         said = explain(credential, method, path, project, case, time.time())
         assert dev.ask(method, credential or None, path).status == said.status, said
@@ -74,7 +76,7 @@ def test_a_token_of_the_stage_is_valid_and_its_key_is_named(dev: Deployed) -> No
     assert json.loads(answer["SecretString"])["my_secret_key"] not in printed
 
 
-def test_another_stages_token_and_this_machines_are_told_apart(dev: Deployed) -> None:
+def test_another_stages_token_and_this_machines_are_recognised(dev: Deployed) -> None:
     elsewhere = dev.token("user", key="the-secret-of-another-stage-" + "x" * 40)
     code, printed = why(dev, elsewhere, "--stage", "dev")
     assert code == 1

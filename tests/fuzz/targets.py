@@ -5,24 +5,36 @@ A target takes bytes and returns nothing. Any exception out of it is a finding, 
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import json
 from collections.abc import Callable
+from urllib.parse import unquote_to_bytes
 
-from chalice.app import ChaliceViewError, Request
-
-from chalicelib import body
-from chalicelib.guard import caller, policy
+from chalicelib.guard import OWNER, caller, middleware, policy
+from chalicelib.guard.access import Table
+from chalicelib.guard.caller import Caller
+from chalicelib.guard.decision import Outcome
 from chalicelib.guard.keys import jwks
 from chalicelib.guard.settings import PUBLIC_KEY_ALGORITHMS
-from chalicelib.guard.tokens import Caller, Key, Requirements
-from tests.conftest import SECRET, forge
+from chalicelib.guard.tokens import Key, Requirements
 from tests.support.rfc import judge
+from tests.support.tokens import SECRET, forge
 
 NOW = 2_000_000_000.0
-STRICT = Requirements(("HS256", "HS512"), "https://issuer.example", "us", "realm.roles", leeway=30, max_lifetime=3600)
+STRICT = Requirements(
+    algorithms=("HS256", "HS512"),
+    issuer="https://issuer.example",
+    audiences=("us", "we"),
+    roles_claim="realm.roles",
+    leeway=30,
+    max_lifetime=3600,
+)
 IN_TEXT = Requirements(roles_claim="scope", roles_in_text=True)
+#: As Amazon Cognito's access tokens are asked for; and by RFC 9068.
+COGNITO = Requirements(audiences=("us",), audience_claim="client_id", claims={"token_use": "access"})
+TYPED = Requirements(token_type="at+jwt", caller_claims=("tenant", "email"))
+OWN = ("GET", "/users/{sub}")
+TABLE = Table({OWN: OWNER})
 
 
 def header(data: bytes) -> None:
@@ -35,7 +47,7 @@ def signed(data: bytes) -> None:
     """A header and a payload, one to a line, that were signed as they are: past the signature."""
     head, _, payload = data.partition(b"\n")
     forged = forge(head, payload)
-    for wanted in (Requirements(), STRICT, IN_TEXT):
+    for wanted in (Requirements(), STRICT, IN_TEXT, COGNITO, TYPED):
         judge(forged, [SECRET], wanted, NOW)
 
 
@@ -56,26 +68,17 @@ def context(data: bytes) -> None:
         assert who.subject
         assert type(who.expires_at) is int
         assert not any(" " in role for role in who.roles)
+        assert all(type(text) is str for text in who.claims.values())
 
 
-def json_body(data: bytes) -> None:
-    """A request's body, as text and, as API Gateway sends what is no text, in base64."""
-    for text, in_base64 in ((data.decode(errors="replace"), False), (base64.b64encode(data).decode(), True)):
-        _json_body(text, in_base64=in_base64)
-
-
-def _json_body(text: str, *, in_base64: bool) -> None:
-    event = {
-        "requestContext": {"httpMethod": "POST", "resourcePath": "/protected-resource"},
-        "headers": {"Content-Type": "application/json"},
-        "pathParameters": {},
-        "multiValueQueryStringParameters": None,
-        "stageVariables": None,
-        "isBase64Encoded": in_base64,
-        "body": text,
-    }
-    with contextlib.suppress(ChaliceViewError):
-        json.dumps(body.json_body(Request(event)), allow_nan=False).encode()
+def path_parameter(data: bytes) -> None:
+    """A subject, and the segment of a path for {sub}, as API Gateway hands it over: one to a line."""
+    subject, _, segment = (part.decode(errors="replace") for part in data.partition(b"\n"))
+    authorizer = {"principalId": subject, "roles": "", "exp": 2_000_000_000}
+    decision = middleware.decide(OWN, authorizer, {"sub": segment}, TABLE, NOW - 1)
+    octets = subject.encode()
+    owns = unquote_to_bytes(segment) == octets and octets not in {b"", b".", b".."} and b"/" not in octets
+    assert (decision.outcome is Outcome.ALLOW) == owns
 
 
 def key_set(data: bytes) -> None:
@@ -94,6 +97,6 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     "signed": signed,
     "method_arn": method_arn,
     "context": context,
-    "json_body": json_body,
+    "path_parameter": path_parameter,
     "key_set": key_set,
 }

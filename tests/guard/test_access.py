@@ -34,7 +34,7 @@ def test_a_role_is_permitted_the_rows_that_name_it() -> None:
 @pytest.mark.parametrize(
     "roles", [[], ["root"], ["Admin"], ["ADMIN"], ["admin "], ["administrator"], [""], ["*"], [*PUBLIC], [*OWNER]]
 )
-def test_a_role_that_the_table_does_not_know_permits_nothing_but_ones_own(roles: list[str]) -> None:
+def test_an_unknown_role_permits_nothing_but_ones_own(roles: list[str]) -> None:
     assert Table(SOUND).permitted(roles) == OWN
 
 
@@ -156,7 +156,7 @@ def test_a_path_meets_the_row_that_api_gateway_would_choose(method: str, path: s
     assert Table(SOUND).match(method, path) == (template and (method, template))
 
 
-def test_a_literal_segment_that_leads_nowhere_gives_way_to_a_parameter() -> None:
+def test_a_literal_that_leads_nowhere_gives_way_to_a_parameter() -> None:
     table = Table({("GET", "/a/b"): READERS, ("GET", "/{x}/b/c"): READERS, ("GET", "/{x}"): READERS})
     assert table.match("GET", "/a/b/c") == ("GET", "/{x}/b/c")
     assert table.match("GET", "/a") == ("GET", "/{x}")

@@ -18,9 +18,10 @@ from chalicelib.guard.access import Table
 from chalicelib.guard.authorizer import AnswerTooLarge, AuthorizerError, answer, decide
 from chalicelib.guard.caller import Caller
 from chalicelib.guard.decision import Outcome, Reason
-from chalicelib.guard.keys.cache import KeySet
+from chalicelib.guard.keys.cache import Fetched, KeySet
 from chalicelib.guard.keys.secret import hmac_keys
 from chalicelib.guard.policy import MAX_ANSWER_BYTES
+from chalicelib.guard.revocations import Revocations
 from chalicelib.guard.tokens import Requirements
 from tests.support.events import ARN, STAGE_ARN, token_event
 from tests.support.service import Service
@@ -44,9 +45,15 @@ def authorize(service: Service, authorization: str, arn: str = ARN) -> Any:
 # The decision.
 
 
-def decided(authorization: str, route: tuple[str, str] | None = ("GET", "/items"), **wanted: Any) -> Any:
-    keys = KeySet(hmac_keys(SECRET, "a-version", ("HS256",), "the test's secret"), 12.5, "why it is old")
-    return decide(authorization, route, TABLE, keys, Requirements(**wanted), NOW)
+def decided(
+    authorization: str,
+    route: tuple[str, str] | None = ("GET", "/items"),
+    revocations: Revocations = Revocations(),  # noqa: B008  # frozen
+    **wanted: Any,
+) -> Any:
+    keys = hmac_keys(SECRET, "a-version", ("HS256",), "the test's secret")
+    key_set = KeySet(Fetched(keys, revocations), 12.5, "why it is old")
+    return decide(authorization, route, TABLE, key_set, Requirements(**wanted), NOW)
 
 
 def good(*roles: str, **changes: Any) -> str:
@@ -56,12 +63,12 @@ def good(*roles: str, **changes: Any) -> str:
 def test_a_decision_that_allows_says_who_what_and_by_which_key() -> None:
     decision = decided(good("user"))
     assert (decision.outcome, decision.reason, decision.route) == (Outcome.ALLOW, None, ("GET", "/items"))
-    assert decision.caller == Caller("alice", frozenset({"user"}), 2_000_000_000, {}, "a-version")
+    assert decision.caller == Caller("alice", frozenset({"user"}), 2_000_000_000, {}, 1, "a-version")
     assert (decision.kid, decision.keys_age, decision.detail) == ("a-version", 12.5, "why it is old")
 
 
 @pytest.mark.parametrize("route", [("POST", "/items"), ("GET", "/unlisted"), None])
-def test_a_route_that_the_roles_may_not_call_is_a_denial_with_its_caller(route: tuple[str, str] | None) -> None:
+def test_a_route_for_other_roles_is_a_denial_with_its_caller(route: tuple[str, str] | None) -> None:
     decision = decided(good("user"), route)
     assert (decision.outcome, decision.reason) == (Outcome.DENY, Reason.NO_PERMISSION)
     assert (decision.caller.subject, decision.route, decision.kid) == ("alice", route, "a-version")
@@ -82,6 +89,40 @@ def test_a_refused_token_makes_a_decision_without_a_caller() -> None:
 def test_a_decision_names_the_claim_that_the_reason_is_about() -> None:
     decision = decided(good("user"), claims={"tenant": "acme"})
     assert (decision.reason, decision.claim) == (Reason.MISSING_CLAIM, "tenant")
+
+
+@pytest.mark.parametrize(
+    ("revocations", "refused"),
+    [
+        (Revocations(), False),
+        (Revocations(subjects={"alice": 999}), False),
+        (Revocations(subjects={"alice": 1000}), True),
+        (Revocations(subjects={"bob": 2000}), False),
+        (Revocations(subjects={"Alice": 2000}), False),
+        (Revocations(everyone=999), False),
+        (Revocations(everyone=1000), True),
+        (Revocations(everyone=1000, subjects={"alice": 5}), True),
+        (Revocations(everyone=5, subjects={"alice": 1000}), True),
+    ],
+)
+def test_a_token_issued_before_its_callers_sessions_ended_is_refused(
+    revocations: Revocations, *, refused: bool
+) -> None:
+    decision = decided(sign(claims(iat=1000, exp=2_000_000_000)), revocations=revocations)
+    assert decision.reason == (Reason.REVOKED if refused else None)
+    assert decision.outcome == (Outcome.UNAUTHORIZED if refused else Outcome.ALLOW)
+
+
+def test_a_token_without_iat_is_refused_once_its_subject_is_listed() -> None:
+    undated = sign(claims(iat=..., exp=2_000_000_000))
+    assert decided(undated).outcome == Outcome.ALLOW
+    for revocations in (Revocations(everyone=0), Revocations(subjects={"alice": 0})):
+        assert decided(undated, revocations=revocations).reason == Reason.REVOKED
+
+
+def test_a_revoked_token_that_is_invalid_too_is_refused_for_that() -> None:
+    forged = sign(claims(iat=1, exp=2_000_000_000), SECRET[::-1])
+    assert decided(forged, revocations=Revocations(everyone=1000)).reason == Reason.BAD_SIGNATURE
 
 
 # The answer.

@@ -22,12 +22,12 @@ def handed_over(answered: dict[str, Any]) -> dict[str, Any]:
 
 @pytest.mark.parametrize("claims", [{}, CLAIMS])
 def test_a_caller_arrives_as_it_was_sent(claims: dict[str, str]) -> None:
-    sent = Caller("alice", frozenset({"user", "admin"}), 4102444800, claims, "a-key")
+    sent = Caller("alice", frozenset({"user", "admin"}), 4102444800, claims, 1, "a-key")
     arrived = from_context(handed_over(to_context(sent, frozenset({"user", "admin"}))))
     assert arrived == Caller("alice", frozenset({"user", "admin"}), 4102444800, claims)
 
 
-def test_the_context_holds_scalars_and_only_roles_that_the_table_knows() -> None:
+def test_the_context_holds_scalars_and_only_known_roles() -> None:
     sent = Caller("alice", frozenset({"user", "x" * 3000, "admin"}), 4102444800)
     assert to_context(sent, frozenset({"user", "admin", "other"})) == {
         "principalId": "alice",
@@ -35,7 +35,7 @@ def test_the_context_holds_scalars_and_only_roles_that_the_table_knows() -> None
     }
 
 
-def test_claims_travel_as_one_text_and_not_under_the_name_that_is_reserved() -> None:
+def test_claims_travel_as_one_text_under_a_name_of_our_own() -> None:
     made = to_context(Caller("alice", frozenset(), 1, CLAIMS), frozenset())["context"]
     assert json.loads(made.pop("caller_claims")) == CLAIMS
     assert made == {"roles": "", "exp": 1}

@@ -20,7 +20,7 @@ from tests.support.tokens import token
 
 FUNCTION = "fixture-dev-jwt_authorizer"
 KNOWN = frozenset({"user"})
-ALICE = Caller("alice", frozenset({"user", "stranger"}), 4102444800, {"tenant": "secret"}, "a-key")
+ALICE = Caller("alice", frozenset({"user", "stranger"}), 4102444800, {"tenant": "secret"}, 1, "a-key")
 Metrics = Callable[[], list[tuple[dict[str, str], str, float]]]
 Log = Callable[[], list[dict[str, Any]]]
 
@@ -46,7 +46,7 @@ def metrics(environment: Callable[..., None], capsys: pytest.CaptureFixture[str]
 # A line.
 
 
-def test_a_line_holds_what_was_decided_and_what_is_unknown_is_left_out(log: Log) -> None:
+def test_a_line_holds_what_was_decided_and_nothing_unknown(log: Log) -> None:
     route = ("GET", "/items")
     whole = Decision(Outcome.DENY, Reason.NO_PERMISSION, ALICE, route, "a-claim", "a detail", "a-kid", 12.34)
     decision_log.write("authorizer", whole, decision_log.started(), KNOWN, "request-1")

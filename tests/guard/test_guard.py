@@ -17,7 +17,6 @@ from tests.support.client import as_caller
 from tests.support.events import context, request_event
 
 USERS = frozenset({"user"})
-EVERYTHING = context(roles="user admin support")
 
 
 def guarded(rules: Rules, *, late: bool = False) -> Chalice:
@@ -67,7 +66,8 @@ def test_a_public_route_gets_no_authorizer_and_needs_no_token() -> None:
 def test_a_route_without_a_row_is_closed(path: str) -> None:
     app = guarded({("GET", "/other"): USERS, ("POST", path): USERS, ("GET", f"{path}/x"): PUBLIC})
     assert [status(app, path, *roles) for roles in ((None,), (), ("user",))] == [401, 403, 403]
-    assert app(request_event(EVERYTHING, path=path), None)["statusCode"] == 403
+    everything = context(roles="user admin support")
+    assert app(request_event(everything, path=path), None)["statusCode"] == 403
 
 
 def test_a_route_that_is_registered_after_protect_is_closed() -> None:

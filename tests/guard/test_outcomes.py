@@ -78,8 +78,9 @@ def test_a_bad_token_is_one_401_and_the_log_has_the_reason(
 def test_every_reason_to_refuse_a_token_has_a_changed_token() -> None:
     checks = {Reason.NO_PERMISSION, Reason.NOT_OWNER, Reason.NO_CALLER}
     ours = {Reason.BAD_SETTING, Reason.KEYS_UNAVAILABLE, Reason.ANSWER_TOO_LARGE, Reason.UNEXPECTED}
-    # A key without a name, as the local secret is, fits any kid; test_tokens.py holds UNKNOWN_KEY.
-    assert set(Reason) == CHANGED.keys() | checks | ours | {Reason.UNKNOWN_KEY}
+    # A secret's key is tried for any kid, and a local secret has no list of ended sessions: test_tokens.py and
+    # test_authorizer.py hold these two.
+    assert set(Reason) == CHANGED.keys() | checks | ours | {Reason.UNKNOWN_KEY, Reason.REVOKED}
 
 
 @pytest.mark.parametrize(
@@ -101,7 +102,7 @@ def test_a_claim_that_a_setting_wants_otherwise_is_named_in_the_log(
     assert log()[0]["claim"] == claim
 
 
-def test_amazon_cognitos_access_tokens_are_taken_and_its_id_tokens_are_not(
+def test_cognitos_access_tokens_are_taken_and_its_id_tokens_not(
     client: Client, environment: Callable[..., None]
 ) -> None:
     environment(JWT_AUDIENCE="our-client", JWT_AUDIENCE_CLAIM="client_id", JWT_REQUIRED_CLAIMS="token_use=access")

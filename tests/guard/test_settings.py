@@ -19,7 +19,7 @@ from chalicelib.guard.tokens import Requirements
 from tests.support.tokens import SECRET
 
 
-def test_nothing_set_means_hs256_with_the_tutorials_secret_in_secrets_manager() -> None:
+def test_nothing_set_means_hs256_with_the_tutorials_secret() -> None:
     settings = from_environment({})
     assert settings.requirements == Requirements()
     assert (settings.secret_id, settings.secret_field, settings.local_secret) == (
@@ -28,7 +28,7 @@ def test_nothing_set_means_hs256_with_the_tutorials_secret_in_secrets_manager() 
         None,
     )
     assert (settings.accept_previous_key, settings.key_ttl, settings.key_max_stale) == (True, 300, 3600)
-    assert settings.rotation_days is None
+    assert (settings.rotation_days, settings.revocations_secret_id) == (None, None)
 
 
 @pytest.mark.parametrize(
@@ -71,6 +71,7 @@ EVERY = {
     "JWT_ROLES_FORMAT": "space-separated",
     "JWT_PREVIOUS_KEY": "refuse",
     "JWT_ROTATION_DAYS": "30",
+    "JWT_REVOCATIONS_SECRET_ID": "ended-sessions",
     "JWT_KEY_TTL_SECONDS": "60",
     "JWT_KEY_MAX_STALE_SECONDS": "0",
     "CORS_ALLOWED_ORIGIN": "https://app.example.com",
@@ -96,11 +97,12 @@ def test_every_setting_is_read() -> None:
     assert (settings.accept_previous_key, settings.key_ttl, settings.key_max_stale) == (False, 60, 0)
     assert (settings.secret_id, settings.secret_field, settings.local_secret) == ("other", "field", SECRET)
     assert (settings.rotation_days, settings.allowed_origin) == (30, "https://app.example.com")
+    assert settings.revocations_secret_id == "ended-sessions"
 
 
 @pytest.mark.parametrize("text", ["us we", "us,we", " us , we ", "us,,we us"])
 @pytest.mark.parametrize("name", ["JWT_AUDIENCE", "JWT_CALLER_CLAIMS", "JWT_ALGORITHMS"])
-def test_a_list_is_separated_by_commas_or_spaces_and_each_word_counts_once(name: str, text: str) -> None:
+def test_a_list_has_commas_or_spaces_and_each_word_once(name: str, text: str) -> None:
     known = text.replace("us", "HS512").replace("we", "HS256") if name == "JWT_ALGORITHMS" else text
     wanted = from_environment({name: known}).requirements
     assert (wanted.audiences or wanted.caller_claims or wanted.algorithms) == tuple(
@@ -129,7 +131,7 @@ def test_a_misspelt_setting_is_refused_with_the_nearest_right_one(name: str, nea
 
 
 @pytest.mark.parametrize("name", ["JWT", "MY_JWT_ISSUER", "jwt_issuer", "AUTHORIZER_SECRETS", "CORS_ALLOWED_ORIGINS"])
-def test_a_variable_that_is_not_named_as_ours_is_none_of_our_business(name: str) -> None:
+def test_a_variable_that_is_not_named_as_ours_is_not_looked_at(name: str) -> None:
     assert from_environment({name: "60"}) == from_environment({})
 
 
@@ -210,7 +212,7 @@ def test_a_wrong_setting_is_named_in_one_sentence(name: str, value: str) -> None
         ({"JWT_KEY_TTL_SECONDS": "9" * 30}, f"is '{'9' * 20}': write a whole number of seconds from 1 to 3600."),
     ],
 )
-def test_a_wrong_setting_names_the_right_ones_and_a_long_value_is_cut(variables: dict[str, str], said: str) -> None:
+def test_a_wrong_setting_names_right_ones_and_a_long_value_is_cut(variables: dict[str, str], said: str) -> None:
     with pytest.raises(SettingsError) as wrong:
         from_environment(variables)
     assert str(wrong.value).endswith(said)
@@ -249,7 +251,7 @@ def test_sixteen_claims_may_go_to_the_views() -> None:
 
 
 @pytest.mark.parametrize("claims", ["", "tenant=acme", "token_use=id", "token_use=Access"])
-def test_another_audience_claim_is_for_amazon_cognitos_access_tokens_alone(claims: str) -> None:
+def test_another_audience_claim_is_for_cognitos_access_tokens(claims: str) -> None:
     variables = {"JWT_AUDIENCE": "us", "JWT_AUDIENCE_CLAIM": "client_id", "JWT_REQUIRED_CLAIMS": claims}
     with pytest.raises(SettingsError, match=r"JWT_AUDIENCE_CLAIM .*JWT_REQUIRED_CLAIMS=token_use=access"):
         from_environment(variables)

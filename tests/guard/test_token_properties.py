@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import unicodedata
 from dataclasses import replace
 from typing import Any
 
@@ -14,10 +15,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jwt.algorithms import get_default_algorithms
 
-from chalicelib.guard.reason import Reason
-from chalicelib.guard.tokens import MAX_TOKEN_BYTES, Caller, InvalidToken, Key, Requirements, verify
-from tests.conftest import SECRET, forge, sign
+from chalicelib.guard.caller import Caller
+from chalicelib.guard.decision import Reason
+from chalicelib.guard.tokens import MAX_TOKEN_BYTES, InvalidToken, Key, Requirements, verify
 from tests.support.rfc import judge
+from tests.support.tokens import SECRET, forge, sign
 
 NOW = 2_000_000_000.0
 OLD_SECRET = "the-secret-before-the-secret-of-the-tests-" + "y" * 40
@@ -33,8 +35,10 @@ WANTED = st.sampled_from(
         Requirements(),
         Requirements(leeway=30),
         Requirements(issuer="https://issuer.example"),
-        Requirements(audience="us"),
-        Requirements(issuer="https://issuer.example", audience="us", max_lifetime=3600),
+        Requirements(audiences=("us", "we")),
+        Requirements(issuer="https://issuer.example", audiences=("us",), max_lifetime=3600),
+        Requirements(audiences=("us",), audience_claim="client_id", claims={"token_use": "access"}),
+        Requirements(token_type="at+jwt", caller_claims=("tenant", "client_id")),
         Requirements(roles_claim="realm.roles"),
         Requirements(roles_claim="scope", roles_in_text=True),
     ]
@@ -54,7 +58,11 @@ CLAIMS = st.fixed_dictionaries(
         "nbf": DATE | VALUE,
         "iat": DATE | VALUE,
         "iss": st.sampled_from(["https://issuer.example", "https://other.example"]) | VALUE,
-        "aud": st.sampled_from(["us", "them", ["us"], ["them", "us"], []]) | VALUE,
+        "aud": st.sampled_from(["us", "them", "we", ["us"], ["them", "us"], ["we"], []]) | VALUE,
+        "client_id": st.sampled_from(["us", "them", ["us"]]) | VALUE,
+        "token_use": st.sampled_from(["access", "id", "Access"]) | VALUE,
+        "tenant": st.sampled_from(["acme", 7, True, 0.5]) | VALUE,
+        "cnf": VALUE,
         "jti": st.text(max_size=5) | VALUE,
         "roles": st.lists(st.sampled_from(["user", "admin"])) | VALUE,
         "realm": st.just({"roles": ["user"]}) | VALUE,
@@ -64,7 +72,7 @@ CLAIMS = st.fixed_dictionaries(
 HEADERS = st.fixed_dictionaries(
     {"alg": st.just("HS256") | st.sampled_from(["none", "HS384", "hs256"]) | VALUE},
     optional={
-        "typ": st.just("JWT") | VALUE,
+        "typ": st.sampled_from(["JWT", "at+jwt", "application/AT+JWT", "dpop+jwt", "Application/DPoP+jwt"]) | VALUE,
         "cty": st.sampled_from(["JWT", "jwt", "JSON"]) | VALUE,
         "kid": st.sampled_from(["new", "old"]) | VALUE,
         "crit": VALUE,
@@ -88,7 +96,7 @@ def base64url(data: bytes) -> str:
 @SEARCH
 @given(st.binary() | st.binary(min_size=20, max_size=400), st.sampled_from(["", "Bearer "]))
 @example(GOOD.encode(), "Bearer ")
-def test_any_byte_string_is_a_caller_that_the_rfcs_accept_or_a_refusal(octets: bytes, scheme: str) -> None:
+def test_any_bytes_are_a_caller_by_the_rfcs_or_a_refusal(octets: bytes, scheme: str) -> None:
     for text in (octets.decode("latin-1"), octets.decode(errors="surrogateescape"), octets.decode("utf-16", "replace")):
         assert isinstance(answer(scheme + text), Caller) == (text == GOOD)
 
@@ -107,7 +115,7 @@ def test_no_segments_that_were_not_signed_make_a_caller(segments: list[bytes], s
 
 @given(st.text(alphabet=st.characters(), min_size=1, max_size=3), st.integers(1, 3), st.sampled_from(["", "bEaReR "]))
 @settings(max_examples=50, deadline=None)
-def test_the_work_is_bounded_because_nothing_longer_than_8_kb_is_read(unit: str, times: int, scheme: str) -> None:
+def test_nothing_longer_than_8_kb_is_read(unit: str, times: int, scheme: str) -> None:
     # No segment is decoded, no JSON parsed and nothing hashed before this check.
     text = unit * (times * MAX_TOKEN_BYTES + 1)
     refused = answer(scheme + text)
@@ -153,7 +161,7 @@ def test_no_bytes_are_the_signature_of_a_providers_key(signature: bytes, algorit
 
 @SEARCH
 @given(HEADERS, CLAIMS, WANTED)
-def test_any_signed_json_is_a_caller_that_the_rfcs_accept_or_a_refusal(
+def test_any_signed_json_is_a_caller_by_the_rfcs_or_a_refusal(
     header: dict[str, Any], claims: dict[str, Any], wanted: Requirements
 ) -> None:
     forged = forge(json.dumps(header).encode(), json.dumps(claims).encode())
@@ -170,14 +178,15 @@ def test_any_json_at_all_signed_is_an_answer(header: Any, payload: Any) -> None:
 
 @SEARCH
 @given(st.binary(max_size=60), st.binary(max_size=60), st.integers(0, 200))
-def test_any_signed_bytes_are_a_caller_that_the_rfcs_accept_or_a_refusal(one: bytes, other: bytes, place: int) -> None:
+def test_any_signed_bytes_are_a_caller_by_the_rfcs_or_a_refusal(one: bytes, other: bytes, place: int) -> None:
     header, payload = b'{"alg":"HS256"}', json.dumps(GOOD_CLAIMS).encode()
     answer(forge(one, other))
     answer(forge(header[:place] + one + header[place:], payload))
     answer(forge(header, payload[:place] + other + payload[place:]))
 
 
-TEXT = st.text(st.characters(exclude_categories=["C", "Zl", "Zp", "Zs"]), min_size=1, max_size=60)
+#: Every character that a subject may hold: unassigned ones, private ones and all spaces too.
+TEXT = st.text(st.characters(exclude_categories=["Cc", "Cf", "Cs", "Zl", "Zp"]), min_size=1, max_size=60)
 
 
 @SEARCH
@@ -197,7 +206,25 @@ def test_any_good_token_makes_its_caller(
     except ValueError:  # an infinity deep in `more`, which JSON does not know
         return
     caller = answer("Bearer " + forge(b'{"typ":"JWT","alg":"HS256"}', payload))
-    assert caller == Caller(subject, frozenset(roles), int(exp))
+    assert caller == Caller(subject, frozenset(roles), int(exp), issued_at=start)
+
+
+@SEARCH
+@given(st.text(max_size=20))
+@example("a\xa0b")
+@example("\u202e")
+@example("\U0001fb00")
+def test_a_subject_is_refused_for_its_characters_alone(subject: str) -> None:
+    answered = answer(forge(b'{"alg":"HS256"}', json.dumps({"sub": subject, "exp": 2_000_003_600}).encode()))
+    shown = not {unicodedata.category(character) for character in subject} & {"Cc", "Cf", "Cs", "Zl", "Zp"}
+    assert isinstance(answered, Caller) == (shown and subject != "")
+
+
+@SEARCH
+@given(st.dictionaries(st.sampled_from(["tenant", "email", "level"]), VALUE | st.text(min_size=700)))
+def test_claims_for_views_are_bounded_scalars_or_a_refusal(claims: dict[str, Any]) -> None:
+    wanted = Requirements(caller_claims=("tenant", "email"))
+    answer(forge(b'{"alg":"HS256"}', json.dumps({"sub": "alice", "exp": 2_000_003_600} | claims).encode()), wanted)
 
 
 # Any mutation of a good token.
@@ -205,14 +232,14 @@ def test_any_good_token_makes_its_caller(
 
 @SEARCH
 @given(st.integers(0, len(GOOD) - 1), st.characters())
-def test_no_good_token_stands_with_another_character_in_it(place: int, character: str) -> None:
+def test_no_good_token_is_valid_with_another_character_in_it(place: int, character: str) -> None:
     changed = GOOD[:place] + character + GOOD[place + 1 :]
     assert isinstance(answer(changed), Caller) == (changed == GOOD)
 
 
 @SEARCH
 @given(st.text(min_size=1, max_size=8), st.sampled_from(["", "Bearer ", "bearer "]), st.booleans())
-def test_a_good_token_stands_with_nothing_before_or_behind_it(extra: str, scheme: str, before: bool) -> None:
+def test_a_good_token_is_valid_with_nothing_before_or_behind_it(extra: str, scheme: str, before: bool) -> None:
     text = f"{scheme}{extra}{GOOD}" if before else f"{scheme}{GOOD}{extra}"
     assert isinstance(answer(scheme + GOOD), Caller)
     assert isinstance(answer(text), Caller) == (before and scheme == "" and extra.lower() == "bearer ")
@@ -220,7 +247,7 @@ def test_a_good_token_stands_with_nothing_before_or_behind_it(extra: str, scheme
 
 @SEARCH
 @given(st.data())
-def test_no_good_token_stands_cut_repeated_or_spliced_with_another(data: st.DataObject) -> None:
+def test_no_good_token_is_valid_cut_repeated_or_spliced(data: st.DataObject) -> None:
     text = GOOD
     for _ in range(data.draw(st.integers(1, 3))):
         start, end = sorted(data.draw(st.tuples(st.integers(0, len(text)), st.integers(0, len(text)))))
@@ -231,7 +258,7 @@ def test_no_good_token_stands_cut_repeated_or_spliced_with_another(data: st.Data
 
 @SEARCH
 @given(st.integers(0, 2), st.integers(0, 300), st.integers(0, 7))
-def test_no_good_token_stands_with_a_bit_of_it_flipped(segment: int, place: int, bit: int) -> None:
+def test_no_good_token_is_valid_with_a_bit_of_it_flipped(segment: int, place: int, bit: int) -> None:
     segments = GOOD.split(".")
     octets = bytearray(base64.urlsafe_b64decode(segments[segment] + "=="))
     octets[place % len(octets)] ^= 1 << bit
@@ -240,6 +267,6 @@ def test_no_good_token_stands_with_a_bit_of_it_flipped(segment: int, place: int,
 
 
 @pytest.mark.parametrize("order", ["021", "102", "120", "201", "210", "000", "011", "0122"])
-def test_no_good_token_stands_with_its_segments_in_another_order(order: str) -> None:
+def test_no_good_token_is_valid_with_its_segments_reordered(order: str) -> None:
     segments = GOOD.split(".")
     assert isinstance(answer(".".join(segments[int(place)] for place in order)), InvalidToken)

@@ -6,6 +6,7 @@ import base64
 import contextlib
 import json
 import time
+from dataclasses import replace
 from typing import Any
 
 import jwt
@@ -61,7 +62,7 @@ def payload(**changes: Any) -> bytes:
 def test_a_good_token_makes_a_caller_bare_or_with_bearer(prefix: str) -> None:
     good = claims(sub="alice", roles=["user", "auditor"])
     caller = check(prefix + sign(good))
-    assert caller == Caller("alice", frozenset({"user", "auditor"}), good["exp"])
+    assert caller == Caller("alice", frozenset({"user", "auditor"}), good["exp"], issued_at=good["iat"])
 
 
 def test_subject_and_expiry_are_all_that_a_token_needs() -> None:
@@ -360,9 +361,19 @@ def test_a_truncated_signature_is_refused() -> None:
 
 
 def test_a_kid_that_names_no_key_is_refused_though_one_would_fit() -> None:
+    keys = [replace(key, any_kid=False) for key in hmac_keys(SECRET, "new", ("HS256",), "a provider's keys are so")]
+    assert verify(sign(claims(), kid="new"), keys, Requirements(), time.time())
     with pytest.raises(InvalidToken) as refused:
-        check(sign(claims(), kid="gone"), secrets={"new": SECRET})
+        verify(sign(claims(), kid="gone"), keys, Requirements(), time.time())
     assert (refused.value.reason, refused.value.unverified_kid) == (Reason.UNKNOWN_KEY, "gone")
+
+
+@pytest.mark.parametrize("kid", ["", "gone", "NEW", "new "])
+def test_with_secrets_a_kid_that_names_no_key_says_nothing(kid: str) -> None:
+    for secret in (SECRET, OTHER_SECRET):
+        assert check(sign(claims(), secret, kid=kid), secrets={"new": OTHER_SECRET, "old": SECRET})
+    three = {"third": OTHER_SECRET, "second": OTHER_SECRET + "2", "first": SECRET}
+    assert refusal(sign(claims(), kid=kid), secrets=three) == Reason.BAD_SIGNATURE
 
 
 def test_a_kid_that_names_another_key_is_refused() -> None:

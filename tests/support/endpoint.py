@@ -1,11 +1,13 @@
-"""A loopback HTTP endpoint that answers, counts, and breaks on command."""
+"""Loopback endpoints: one for HTTP that answers, counts, and breaks on command; one that speaks any bytes."""
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import socket
 import threading
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
 
@@ -159,3 +161,36 @@ class _Server(ThreadingHTTPServer):
 
     def handle_error(self, request: object, client_address: object) -> None:
         """Say nothing: a client that ran out of patience has gone away, as it should."""
+
+
+class Speaker:
+    """Sends the parts to whoever connects, a pause before each; `gone` is set when the other end has closed."""
+
+    def __init__(self, parts: Iterable[bytes], pause: float = 0.0) -> None:
+        self._parts, self._pause = parts, pause
+        self.sent = 0
+        self.gone = threading.Event()
+        self._listening = socket.create_server((LOOPBACK, 0))
+        self.port: int = self._listening.getsockname()[1]
+        threading.Thread(target=self._take, daemon=True).start()
+
+    def close(self) -> None:
+        with contextlib.suppress(OSError):
+            self._listening.shutdown(socket.SHUT_RDWR)
+        self._listening.close()
+
+    def _take(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                taken, _ = self._listening.accept()
+                threading.Thread(target=self._speak, args=(taken,), daemon=True).start()
+
+    def _speak(self, taken: socket.socket) -> None:
+        with taken, contextlib.suppress(OSError):
+            for part in self._parts:
+                time.sleep(self._pause)
+                taken.sendall(part)
+                self.sent += len(part)
+            while taken.recv(65536):
+                pass
+        self.gone.set()

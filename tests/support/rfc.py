@@ -1,4 +1,4 @@
-"""A second reading of RFC 6750, 7515 and 7519 for HMAC signatures: whoever `verify` lets in must stand here too.
+"""A second reading of RFC 6750, 7515, 7519 and 9449 for HMAC signatures: whoever `verify` lets in must pass here too.
 
 Written from the RFCs' text on the standard library alone, in their order of steps, with nothing of the product
 or of PyJWT in it. It asks for no more than the RFCs do: that `verify` is stricter is no fault of `verify`.
@@ -11,13 +11,15 @@ import binascii
 import hmac
 import json
 import string
+import unicodedata
 from collections import Counter
 from typing import Any
 
-from chalicelib.guard.caller import Caller
+from chalicelib.guard.caller import MAX_CLAIMS_BYTES, Caller
 from chalicelib.guard.keys.secret import hmac_keys
 from chalicelib.guard.tokens import InvalidToken, Key, Requirements, verify
 
+UNSHOWN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 BASE64URL = (string.ascii_letters + string.digits + "-_").encode()
 
 
@@ -60,6 +62,11 @@ def _claims_of(credentials: bytes, secrets: list[str], wanted: Requirements, now
     _must(segments[2] in [base64.urlsafe_b64encode(mac).strip(b"=") for mac in macs])
     # Step 8: a nested token, whose claims are not these.
     _must(str(header.get("cty")).upper() != "JWT")
+    # RFC 7515 section 4.1.4: a string, where it is given.
+    _must("kid" not in header or isinstance(header["kid"], str))
+    # RFC 8725 section 3.11: the type that is expected. RFC 9449 section 4.2: a proof is no token.
+    _must(wanted.token_type is None or _media_type(header.get("typ")) == _media_type(wanted.token_type))
+    _must(_media_type(header.get("typ")) != "application/dpop+jwt")
     # Step 10.
     claims = _object(segments[1])
 
@@ -75,11 +82,28 @@ def _claims_of(credentials: bytes, secrets: list[str], wanted: Requirements, now
     if "aud" in claims:  # 4.1.3: who does not find itself in it MUST reject
         audience = [claims["aud"]] if isinstance(claims["aud"], str) else claims["aud"]
         _must(isinstance(audience, list) and all(isinstance(one, str) for one in audience))
-        _must(wanted.audience in audience)
+        _must(any(ours in audience for ours in wanted.audiences))
     # RFC 8725 section 3.8 and 3.9, where the settings name them.
     _must(wanted.issuer is None or claims.get("iss") == wanted.issuer)
-    _must(wanted.audience is None or "aud" in claims)
+    _must(not wanted.audiences or wanted.audience_claim in claims)
+    if wanted.audience_claim != "aud" and wanted.audiences:
+        _must(claims[wanted.audience_claim] in wanted.audiences)
+    # RFC 9449 section 7.2, with RFC 7800 section 3.1: bound to a key, it is no bearer token.
+    _must("cnf" not in claims)
+    # What the settings ask for besides.
+    for name, text in wanted.claims.items():
+        _must(isinstance(claims.get(name), str) and claims[name] == text)
+    # What can be shown and logged: no control, format, surrogate, line or paragraph separator.
+    _must(not {unicodedata.category(character) for character in claims.get("sub", "")} & UNSHOWN)
     return claims
+
+
+def _media_type(text: object) -> str | None:
+    """RFC 7515 section 4.1.9: in any letter case (RFC 2045), and `application/` may be left out."""
+    if not isinstance(text, str):
+        return None
+    lower = text.lower()
+    return lower if "/" in lower else f"application/{lower}"
 
 
 def _object(segment: bytes) -> dict[str, Any]:
@@ -128,4 +152,13 @@ def judge(
         assert wanted.roles_in_text
         granted = [role for role in granted.split(" ") if role]
     assert sorted(caller.roles) == sorted(set(granted))
+    assert caller.claims == {name: _as_text(claims[name]) for name in wanted.caller_claims if name in claims}
+    assert len(json.dumps(caller.claims)) <= MAX_CLAIMS_BYTES
     return caller
+
+
+def _as_text(value: object) -> str:
+    if isinstance(value, str):
+        return value
+    assert isinstance(value, bool | int | float), "only scalars go to the views"
+    return str(value).lower() if isinstance(value, bool) else repr(value)

@@ -1,79 +1,107 @@
-"""Verification keys, kept for a while: refreshed in time, and served on for a bounded while where they cannot be."""
-
-from __future__ import annotations
+"""What verification needs, kept for a while: refreshed after `ttl`, served stale up to `max_stale` if that fails."""
 
 import threading
 import time
+import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from chalicelib.guard.revocations import Revocations
 from chalicelib.guard.tokens import Key
 
-#: How long a failed fetch is not repeated, in seconds: where no key serves, and while older ones serve on.
-RETRY_AFTER = 3.0
-RETRY_STALE_AFTER = 30.0
+#: How long a failed fetch is not repeated, in seconds: without usable keys, and while older ones are used.
+RETRY_AFTER, RETRY_STALE_AFTER = 3.0, 30.0
 #: An early refresh comes at most once in so many seconds, so that a flood of forged tokens is no flood of calls.
 EARLY_REFRESH_EVERY = 30.0
 
 
 class KeysUnavailable(Exception):
-    """No key can be had. The text names the mend and never a secret's value."""
+    """There are no keys. The text names the fix and never a secret's value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """Keys that verify, newest first; whose sessions were ended; and what an operator should know, in our own words."""
+
+    keys: Sequence[Key]
+    revocations: Revocations = Revocations()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class KeySet:
-    """Keys that verify now, newest first; their `age` in seconds; and why they could not be refreshed, if so."""
+    """What was fetched, `age` seconds ago, and why it could not be refreshed, if so."""
 
-    keys: Sequence[Key]
-    age: float
-    failure: str | None
+    fetched: Fetched
+    age: float = 0.0
+    failure: str | None = None
+
+
+def described(error: Exception) -> str:
+    """Return what a log may say: of an unexpected error only its type and place, for its text may hold a secret."""
+    if isinstance(error, KeysUnavailable):
+        return str(error)
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} in {place.name}, line {place.lineno}"
+
+
+def clocks() -> tuple[float, float]:
+    """Return the monotonic and the wall-clock time, in seconds."""
+    return time.monotonic(), time.time()
 
 
 class CachedKeys:
-    """What `fetch` returns, kept for `ttl` seconds, and for `max_stale` more while `fetch` raises KeysUnavailable."""
+    """What `fetch` returns, kept for `ttl` seconds, and for `max_stale` more while `fetch` raises."""
 
     def __init__(
         self,
-        fetch: Callable[[], Sequence[Key]],
+        fetch: Callable[[], Fetched],
         ttl: float,
         max_stale: float,
-        clock: Callable[[], float] = time.monotonic,
+        clocks: Callable[[], tuple[float, float]] = clocks,
     ) -> None:
-        self._fetch, self._ttl, self._max_stale, self._clock = fetch, ttl, max_stale, clock
+        self._fetch, self._ttl, self._max_stale, self._clocks = fetch, ttl, max_stale, clocks
         self._lock = threading.Lock()
-        self._keys: Sequence[Key] = ()
-        self._trouble: KeysUnavailable | None = None
+        self._kept: Fetched | None = None
+        self._failure: str | None = None
+        self._elapsed, self._read = 0.0, clocks()
         self._fetched = self._next_fetch = self._next_early = -float("inf")
 
     def current(self) -> KeySet:
-        """Return the keys; raise KeysUnavailable where there are none, or none that is fresh enough."""
+        """Return the keys; raise KeysUnavailable if there are none, or none that is fresh enough."""
         with self._lock:
-            if self._clock() >= self._next_fetch:
+            if self._now() >= self._next_fetch:
                 self._refresh()
             return self._usable()
 
     def refreshed(self) -> KeySet | None:
-        """Return the keys fetched anew, for a token that none of them fits; None where that was done just now."""
+        """Return the keys, fetched again for a token that none of them fits; None if that was done just now."""
         with self._lock:
-            if self._clock() < self._next_early:
+            if self._now() < self._next_early:
                 return None
-            self._next_early = self._clock() + EARLY_REFRESH_EVERY
+            self._next_early = self._now() + EARLY_REFRESH_EVERY
             self._refresh()
             return self._usable()
 
+    def _now(self) -> float:
+        # Seconds since the start, by whichever clock went further at each reading. The monotonic clock may stop while
+        # Lambda freezes the environment, and the wall clock may be set back.
+        before, self._read = self._read, self._clocks()
+        self._elapsed += max(now - then for now, then in zip(self._read, before, strict=True))
+        return self._elapsed
+
     def _refresh(self) -> None:
+        began = self._now()  # keys are as old as the question, for an answer may wait in a frozen environment
         try:
-            self._keys, self._trouble = self._fetch(), None
-            self._fetched = self._clock()
-            self._next_fetch = self._fetched + self._ttl
-        except KeysUnavailable as trouble:
-            self._trouble = trouble
-            now = self._clock()
-            left = self._fetched + self._ttl + self._max_stale - now  # for so long the older keys serve on
+            self._kept, self._failure, self._fetched = self._fetch(), None, began
+            self._next_fetch = began + self._ttl
+        except Exception as error:  # noqa: BLE001  # whatever it is, usable keys at hand are used
+            self._failure, now = described(error), self._now()
+            left = self._fetched + self._ttl + self._max_stale - now
             self._next_fetch = now + max(RETRY_AFTER, min(RETRY_STALE_AFTER, left))
 
     def _usable(self) -> KeySet:
-        age = self._clock() - self._fetched
-        if self._trouble is not None and not (self._keys and age <= self._ttl + self._max_stale):
-            raise KeysUnavailable(str(self._trouble))
-        return KeySet(self._keys, age, None if self._trouble is None else str(self._trouble))
+        age = self._now() - self._fetched
+        if self._kept is None or (self._failure is not None and age > self._ttl + self._max_stale):
+            raise KeysUnavailable(self._failure)
+        return KeySet(self._kept, age, self._failure)

@@ -1,7 +1,6 @@
-"""GetSecretValue of AWS Secrets Manager without an AWS SDK, whose import is most of a cold start.
+"""GetSecretValue of AWS Secrets Manager without an AWS SDK, whose import is most of a cold start."""
 
-It knows what Lambda gives a function: credentials and a Region in the environment. For all else there is boto3.
-"""
+# It knows what Lambda gives a function: credentials and a Region in the environment. For all else there is boto3.
 
 import hashlib
 import hmac
@@ -16,11 +15,12 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
-from chalicelib.guard.keys.http_exchange import Connection
+from chalicelib.guard.keys.http_exchange import connected, exchange
 
 #: For all labels together, in seconds.
 DEADLINE = 5.0
 ATTEMPTS = 2
+TARGET = "secretsmanager.GetSecretValue"
 #: A secret has 64 KiB at most, of which JSON makes six times as much at most.
 ANSWER_BYTES = 512 * 1024
 #: What AWS calls a request that came too soon, with status 400.
@@ -62,23 +62,31 @@ class Signer:
 def get_secret_values(
     secret_id: str, labels: Sequence[str], environment: Mapping[str, str], seconds: float = DEADLINE
 ) -> dict[str, dict[str, Any] | CallFailed]:
-    """Return each label's answer, whose VersionId is a str, or why there is none; Unsupported before anything is sent.
-
-    One connection serves all, in this order, for `seconds` at most; the resolver may take its own time besides.
-    """
-    signer = signer_of(environment)
+    """Return each label's answer, its VersionId a str, or why there is none; Unsupported before anything is sent."""
+    signer, end = signer_of(environment), time.monotonic() + seconds  # the resolver may take its own time besides
     url = endpoint(environment, signer.region)
     trusted = trust(environment) if url.scheme == "https" else None
-    connection = Connection(url, trusted, seconds, ANSWER_BYTES)
-    try:
-        bodies = {label: json.dumps({"SecretId": secret_id, "VersionStage": label}).encode() for label in labels}
-        return {label: _ask(connection, url, body, signer) for label, body in bodies.items()}
-    finally:
-        connection.close()
+    bodies = {label: json.dumps({"SecretId": secret_id, "VersionStage": label}).encode() for label in labels}
+    answers: dict[str, dict[str, Any] | CallFailed] = {label: CallFailed("TimeoutError") for label in labels}
+    for attempt in range(ATTEMPTS):
+        try:
+            time.sleep(attempt * os.urandom(1)[0] / 1000)  # so that not all come back at once
+            with connected(url, trusted, max(0.001, end - time.monotonic())) as connection:
+                for label in [*bodies]:
+                    answers[label], passing = _ask(connection, url, bodies[label], signer)
+                    if not passing:
+                        del bodies[label]
+        except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: a host's or a chunk's text
+            # The name alone, for the error can hold the secret. A connection that was shut fails in many ways.
+            name = "TimeoutError" if time.monotonic() >= end else type(error).__name__
+            answers |= {label: CallFailed(name) for label in bodies}
+        if not bodies or time.monotonic() >= end:
+            break
+    return answers
 
 
 def signer_of(environment: Mapping[str, str]) -> Signer:
-    """Return the static credentials and the Region; raise Unsupported where there are none or others could apply."""
+    """Return the static credentials and the Region; raise Unsupported if there are none, or others could apply."""
 
     def one_of(pattern: str, *names: str) -> str:
         name = next((name for name in names if environment.get(name)), names[0])
@@ -156,27 +164,15 @@ def trust(environment: Mapping[str, str]) -> ssl.SSLContext:
     return context
 
 
-def _ask(connection: Connection, url: SplitResult, body: bytes, signer: Signer) -> dict[str, Any] | CallFailed:
-    headers = {
-        "host": url.netloc,
-        "content-type": "application/x-amz-json-1.1",
-        "x-amz-target": "secretsmanager.GetSecretValue",
-    }
-    answer: dict[str, Any] | CallFailed
-    for attempt in range(ATTEMPTS):
-        try:
-            if attempt:
-                time.sleep(min(connection.left(), os.urandom(1)[0] / 1000))  # so that not all come back at once
-            signed = signed_headers(headers, url.path, body, signer, "secretsmanager", time.time())
-            status, content = connection.exchange("POST", signed, body)
-            answer = _read(status, content)
-            passing = status >= 500 or (isinstance(answer, CallFailed) and answer.code in THROTTLED)
-        except (OSError, http.client.HTTPException, ValueError) as error:  # ValueError: a host's or a chunk's text
-            # Returned and not raised, for what is raised here carries `error`, and that can hold the secret.
-            answer, passing = CallFailed(type(error).__name__), True
-        if not passing:
-            break
-    return answer
+def _ask(
+    connection: http.client.HTTPConnection, url: SplitResult, body: bytes, signer: Signer
+) -> tuple[dict[str, Any] | CallFailed, bool]:
+    """Return the answer, and whether to ask again."""
+    headers = {"host": url.netloc, "content-type": "application/x-amz-json-1.1", "x-amz-target": TARGET}
+    signed = signed_headers(headers, url.path, body, signer, "secretsmanager", time.time())
+    status, content = exchange(connection, "POST", url.path, signed, ANSWER_BYTES, body)
+    answer = _read(status, content)
+    return answer, status >= 500 or (isinstance(answer, CallFailed) and answer.code in THROTTLED)
 
 
 def _read(status: int, content: bytes) -> dict[str, Any] | CallFailed:

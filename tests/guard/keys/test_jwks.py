@@ -4,39 +4,58 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import itertools
 import json
+import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
+import tracemalloc
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 import jwt
 import pytest
 from chalice.test import Client
-from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
-from jwt.algorithms import ECAlgorithm, get_default_algorithms
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
+from jwt.algorithms import ECAlgorithm, OKPAlgorithm, get_default_algorithms
 
-from tests.conftest import PATH, claims, forge, sign
+from chalicelib.guard import settings, tokens
+from chalicelib.guard.keys import jwks
+from chalicelib.guard.keys.cache import KeysUnavailable
+from tests.support.endpoint import Speaker
+from tests.support.tokens import claims, forge, sign
 
 ISSUER, AUDIENCE = "https://issuer.example", "us"
-RSA, OTHER_RSA, WEAK_RSA = (rsa.generate_private_key(65537, bits) for bits in (2048, 2048, 1024))
+RSA, OTHER_RSA, THIRD_RSA, WEAK_RSA = (rsa.generate_private_key(65537, bits) for bits in (2048, 2048, 2048, 1024))
 CURVES = {"ES256": ec.SECP256R1(), "ES384": ec.SECP384R1(), "ES512": ec.SECP521R1()}
 PRIVATE: dict[str, Any] = {
     **dict.fromkeys(("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"), RSA),
     **{algorithm: ec.generate_private_key(curve) for algorithm, curve in CURVES.items()},
-    "EdDSA": ed25519.Ed25519PrivateKey.generate(),
+    **dict.fromkeys(("EdDSA", "Ed25519"), ed25519.Ed25519PrivateKey.generate()),
 }
+#: PyJWT does not know RFC 9864's name.
+ALGORITHMS = get_default_algorithms() | {"Ed25519": OKPAlgorithm()}
+ISSUERS = jwt.PyJWS()
+ISSUERS.register_algorithm("Ed25519", ALGORITHMS["Ed25519"])
 
 
 def jwk(key: Any, algorithm: str, **members: Any) -> dict[str, Any]:
-    public = json.loads(get_default_algorithms()[algorithm].to_jwk(key.public_key()))
+    public = json.loads(ALGORITHMS[algorithm].to_jwk(key.public_key()))
     return {"kid": "one", "use": "sig", **public, **members}
 
 
 def signed(algorithm: str = "RS256", key: Any = None, kid: str | None = "one", **changes: Any) -> str:
     whole = claims(**{"iss": ISSUER, "aud": AUDIENCE, **changes})
-    return jwt.encode(whole, key or PRIVATE[algorithm], algorithm, headers={"kid": kid} if kid else None)
+    headers = {"kid": kid} if kid else None
+    return ISSUERS.encode(json.dumps(whole).encode(), key or PRIVATE[algorithm], algorithm, headers)
 
 
 class Provider:
@@ -44,15 +63,13 @@ class Provider:
 
     def __init__(self) -> None:
         self.answer: tuple[int, bytes] = (200, b"{}")
-        self.fetches = 0
+        self.fetches, self.asked = 0, ""
         self.waits = 0.0  # seconds, before it answers
-        self.drips = 0  # bytes of the body, half a second apart, before all the rest
-        self.done = False
         provider = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
-                provider.fetches += 1
+                provider.fetches, provider.asked = provider.fetches + 1, self.path
                 status, body = provider.answer
                 time.sleep(provider.waits)
                 self.send_response(status)
@@ -61,11 +78,7 @@ class Provider:
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 with contextlib.suppress(ConnectionError):
-                    for byte in range(provider.drips):
-                        self.wfile.write(body[byte : byte + 1])
-                        time.sleep(0.5)
-                    self.wfile.write(body[provider.drips :])
-                    provider.done = True
+                    self.wfile.write(body)
 
             def log_message(self, *_: object) -> None:
                 """Keep the test's output clean."""
@@ -89,11 +102,11 @@ def provider(environment: Callable[..., None]) -> Iterator[Provider]:
 
 
 def get(client: Client, token: str) -> int:
-    return int(client.http.get(PATH, headers={"Authorization": token}).status_code)
+    return int(client.http.get("/items", headers={"Authorization": token}).status_code)
 
 
 @pytest.mark.parametrize("algorithm", PRIVATE)
-def test_a_token_of_the_provider_stands(
+def test_a_token_of_the_provider_is_valid(
     client: Client, provider: Provider, environment: Callable[..., None], algorithm: str
 ) -> None:
     environment(JWT_ALGORITHMS=algorithm)
@@ -144,12 +157,88 @@ def test_a_key_on_another_curve_than_the_algorithms_is_no_key_though_its_signatu
     assert get(client, f"{said}.{base64.urlsafe_b64encode(signature).rstrip(b'=').decode()}") == 401
 
 
+def nameless(key: Any, algorithm: str = "RS256") -> dict[str, Any]:
+    return {name: value for name, value in jwk(key, algorithm).items() if name != "kid"}
+
+
 def test_without_a_kid_a_single_key_is_tried_and_a_key_without_a_kid_fits_any(
     client: Client, provider: Provider
 ) -> None:
-    provider.publish({name: value for name, value in jwk(RSA, "RS256").items() if name != "kid"})
+    provider.publish(nameless(RSA))
     assert get(client, signed(kid=None)) == 200
     assert get(client, signed(kid="any")) == 200
+
+
+def test_nameless_keys_that_come_first_do_not_hide_the_one_that_the_kid_names(
+    client: Client, provider: Provider
+) -> None:
+    provider.publish(nameless(OTHER_RSA), nameless(THIRD_RSA), jwk(RSA, "RS256"))
+    assert get(client, signed()) == 200
+
+
+def test_where_the_kid_names_a_key_no_other_key_is_tried(client: Client, provider: Provider) -> None:
+    provider.publish(jwk(OTHER_RSA, "RS256"), nameless(RSA))
+    assert get(client, signed(kid="two")) == 200
+    assert get(client, signed(kid="one")) == 401
+
+
+def test_a_kid_is_no_hint_here_so_a_key_with_another_name_is_not_tried(client: Client, provider: Provider) -> None:
+    provider.publish(jwk(RSA, "RS256"))
+    assert get(client, signed(kid="two")) == 401
+
+
+def test_a_kid_of_null_is_malformed(client: Client, provider: Provider, log: Callable[[], Any]) -> None:
+    provider.publish(jwk(RSA, "RS256"))
+    body = json.dumps(claims(iss=ISSUER, aud=AUDIENCE)).encode()
+    said = b".".join(base64.urlsafe_b64encode(part).rstrip(b"=") for part in (b'{"alg":"RS256","kid":null}', body))
+    signature = base64.urlsafe_b64encode(ALGORITHMS["RS256"].sign(said, RSA)).rstrip(b"=")
+    assert get(client, (said + b"." + signature).decode()) == 401
+    assert log()[-1]["reason"] == "malformed"
+
+
+@pytest.mark.parametrize(
+    ("operations", "status"),
+    [(["verify"], 200), (["sign", "verify"], 200), (["sign"], 500), ([], 500), ("verify", 500), (None, 500), (7, 500)],
+)
+def test_a_key_is_used_only_if_its_operations_allow_to_verify(
+    client: Client, provider: Provider, operations: Any, status: int
+) -> None:
+    provider.publish(jwk(RSA, "RS256", key_ops=operations))
+    assert get(client, signed()) == status
+
+
+def test_an_algorithm_that_is_listed_twice_makes_no_key_twice(
+    client: Client, provider: Provider, environment: Callable[..., None]
+) -> None:
+    environment(JWT_ALGORITHMS="RS256 RS256 RS256")
+    provider.publish(nameless(OTHER_RSA), nameless(RSA))  # of each algorithm two keys are tried
+    assert get(client, signed()) == 200
+    wanted = tokens.Requirements(("RS256", "RS256"))
+    assert len(jwks.fetch(replace(settings.current_settings(), requirements=wanted))) == 2
+
+
+@pytest.mark.parametrize("named", ["EdDSA", "Ed25519", None])
+@pytest.mark.parametrize("algorithm", ["EdDSA", "Ed25519"])
+def test_an_ed25519_key_by_either_name_verifies_the_allowed_one(
+    client: Client, provider: Provider, environment: Callable[..., None], algorithm: str, named: str | None
+) -> None:
+    environment(JWT_ALGORITHMS=algorithm)
+    provider.publish(jwk(PRIVATE["EdDSA"], "EdDSA", **({"alg": named} if named else {})))
+    other = {"EdDSA": "Ed25519", "Ed25519": "EdDSA"}[algorithm]
+    assert get(client, signed(algorithm)) == 200
+    assert get(client, signed(other)) == 401
+    assert get(client, signed(algorithm)[:-8] + "AAAAAAAA") == 401
+
+
+@pytest.mark.parametrize("algorithm", ["EdDSA", "Ed25519"])
+def test_a_key_on_another_edwards_curve_is_no_key(
+    client: Client, provider: Provider, environment: Callable[..., None], algorithm: str
+) -> None:
+    environment(JWT_ALGORITHMS=algorithm)
+    key = ed448.Ed448PrivateKey.generate()
+    provider.publish(jwk(PRIVATE["EdDSA"], "EdDSA", kid="two"), jwk(key, "EdDSA"))
+    assert get(client, signed(algorithm, kid="two")) == 200
+    assert get(client, signed(algorithm, key)) == 401
 
 
 @pytest.mark.parametrize(
@@ -251,7 +340,7 @@ def test_a_failed_fetch_says_what_kind_of_failure_it_was(client: Client, provide
     provider.answer = (500, b"")
     assert get(client, signed()) == 500
     assert json.loads(capsys.readouterr().out.splitlines()[-1])["detail"] == (
-        "JWT_JWKS_URL cannot be fetched (PyJWKClientConnectionError): check it."
+        "JWT_JWKS_URL cannot be fetched (HTTP 500): check it."
     )
 
 
@@ -276,11 +365,186 @@ def test_a_provider_that_is_not_there_is_a_500(client: Client, provider: Provide
     assert get(client, signed()) == 500
 
 
-def test_a_provider_that_sends_byte_by_byte_is_not_waited_for(client: Client, provider: Provider) -> None:
+# How an answer is read: within a bound of bytes and of time, and from nobody but the host of the URL.
+
+
+@pytest.fixture
+def speaking(environment: Callable[..., None]) -> Iterator[Callable[..., Speaker]]:
+    """Have a provider that speaks these bytes instead of an HTTP server."""
+    with contextlib.ExitStack() as until:
+
+        def make(parts: Iterable[bytes], pause: float = 0.0, scheme: str = "http") -> Speaker:
+            made = Speaker(parts, pause)
+            until.callback(made.close)
+            url = f"{scheme}://127.0.0.1:{made.port}/jwks.json"
+            environment(AUTHORIZER_SECRET=None, JWT_JWKS_URL=url, JWT_ISSUER=ISSUER, JWT_AUDIENCE=AUDIENCE)
+            return made
+
+        yield make
+
+
+def fetch_fails() -> str:
+    """Return why keys cannot be fetched, when the thread that fetched them has ended."""
+    with pytest.raises(KeysUnavailable) as raised:
+        jwks.fetch(settings.current_settings())
+    for thread in threading.enumerate():
+        if thread.name.startswith("ThreadPoolExecutor"):
+            thread.join(20)
+            assert not thread.is_alive()
+    return str(raised.value)
+
+
+OK = b"HTTP/1.1 200 OK\r\n"
+CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        OK + b"Content-Length: 1000000\r\n\r\n",
+        OK + b"\r\n",
+        CHUNKED + b"100000\r\n",
+        CHUNKED,
+        OK + b"X-Header: ",
+        b"",
+    ],
+)
+def test_a_provider_that_sends_byte_by_byte_leaves_no_thread_and_no_socket(
+    speaking: Callable[..., Speaker], start: bytes
+) -> None:
+    made = speaking(itertools.chain([start], itertools.repeat(b" ")), 0.25)  # within a socket's own timeout
+    assert fetch_fails() == "JWT_JWKS_URL cannot be fetched (TimeoutError): check it."
+    assert made.gone.wait(20)
+    assert made.sent < len(start) + 100
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        OK + b"\r\n",
+        OK + b"Content-Length: 100000000000000\r\n\r\n",
+        CHUNKED + b"fffffffffff\r\n",
+        CHUNKED + b"-1\r\n",  # which http.client takes for all that there is
+    ],
+)
+def test_a_body_without_an_end_is_read_no_further_than_its_bound(
+    speaking: Callable[..., Speaker], start: bytes
+) -> None:
+    made = speaking(itertools.chain([start], itertools.repeat(b" " * 65536)))
+    tracemalloc.start()
+    try:
+        assert fetch_fails() == "JWT_JWKS_URL cannot be fetched (more than 1048576 bytes): check it."
+        assert tracemalloc.get_traced_memory()[1] < 8 * 1024 * 1024
+    finally:
+        tracemalloc.stop()
+    assert made.gone.wait(20)
+
+
+@pytest.mark.parametrize("line", [b"HTTP/1.1 100 Continue\r\n\r\n", b"X-Header: 1\r\n"])
+def test_headers_without_an_end_are_read_no_further_than_their_bound(
+    speaking: Callable[..., Speaker], line: bytes
+) -> None:
+    made = speaking(itertools.chain([b"" if line.startswith(b"HTTP") else OK], itertools.repeat(line * 5000)))
+    assert "cannot be fetched (" in fetch_fails()
+    assert made.gone.wait(20)
+
+
+@pytest.mark.parametrize(("padding", "status"), [(1_000_000, 200), (1024 * 1024, 500)])
+def test_a_key_set_may_have_a_mebibyte_with_its_headers(
+    client: Client, provider: Provider, padding: int, status: int
+) -> None:
+    provider.answer = (200, json.dumps({"keys": [jwk(RSA, "RS256")]}).encode() + b" " * padding)
+    assert get(client, signed()) == status
+
+
+def test_a_fetch_leaves_no_thread_and_its_connection_is_closed(speaking: Callable[..., Speaker]) -> None:
+    document = json.dumps({"keys": [jwk(RSA, "RS256")]}).encode()
+    made = speaking([OK + b"Content-Length: %d\r\n\r\n" % len(document) + document])  # and then it waits
+    assert [key.id for key in jwks.fetch(settings.current_settings())] == ["one"]
+    assert made.gone.wait(20)
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b"no json"])
+def test_a_provider_that_answers_no_http_or_half_of_it_is_named_by_kind(
+    speaking: Callable[..., Speaker], body: bytes
+) -> None:
+    speaking([b"SSH-2.0-OpenSSH\r\n" if body == b"" else OK + b"Content-Length: %d\r\n\r\n" % len(body) + body])
+    kind = "BadStatusLine" if body == b"" else "JSONDecodeError"
+    assert fetch_fails() == f"JWT_JWKS_URL cannot be fetched ({kind}): check it."
+
+
+def test_a_provider_that_begins_no_tls_is_not_waited_for(speaking: Callable[..., Speaker]) -> None:
+    made = speaking([], scheme="https")
+    assert fetch_fails() == "JWT_JWKS_URL cannot be fetched (TimeoutError): check it."
+    assert made.gone.wait(20)
+
+
+def test_a_resolver_that_does_not_answer_is_not_waited_for() -> None:
+    answered = threading.Event()
+    try:
+        with pytest.raises(TimeoutError):
+            jwks._within(0.1, lambda _: bytes(answered.wait(20)))  # a resolver has no timeout that we could set
+    finally:
+        answered.set()
+
+
+def test_the_url_is_asked_for_as_it_is_written(
+    client: Client, provider: Provider, environment: Callable[..., None]
+) -> None:
+    environment(JWT_JWKS_URL=f"{provider.url}?tenant=a%20b&v=2#fragment")
     provider.publish(jwk(RSA, "RS256"))
-    provider.drips = 14  # each is well within a socket's own timeout
+    assert get(client, signed()) == 200
+    assert provider.asked == "/jwks.json?tenant=a%20b&v=2"
+
+
+def test_a_redirect_is_not_followed(client: Client, provider: Provider) -> None:
+    provider.answer = (302, json.dumps({"keys": [jwk(RSA, "RS256")]}).encode())
     assert get(client, signed()) == 500
-    assert not provider.done
+    assert provider.fetches == 1
+
+
+def test_no_proxy_is_asked(client: Client, provider: Provider, environment: Callable[..., None]) -> None:
+    environment(**dict.fromkeys(("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"), "http://127.0.0.1:9"))
+    provider.publish(jwk(RSA, "RS256"))
+    assert get(client, signed()) == 200
+
+
+def certificate(folder: Path, name: str) -> tuple[Path, Path]:
+    """Make a certificate that signs itself, for this name; return its file and its key's."""
+    key, subject = ec.generate_private_key(ec.SECP256R1()), x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "x")])
+    now = datetime.now(UTC)
+    made = (
+        x509.CertificateBuilder(subject, subject, key.public_key(), 1)
+        .not_valid_before(now - timedelta(1))
+        .not_valid_after(now + timedelta(1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    plain = (Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (folder / "certificate").write_bytes(made.public_bytes(Encoding.PEM))
+    (folder / "key").write_bytes(key.private_bytes(*plain))
+    return folder / "certificate", folder / "key"
+
+
+@pytest.mark.parametrize(
+    ("name", "trusted", "outcome"),
+    [("localhost", True, "one"), ("localhost", False, "SSLCertVerificationError"), ("other", True, "SSLCertVerif")],
+)
+def test_over_tls_the_certificate_must_be_trusted_and_the_hosts(
+    provider: Provider, environment: Callable[..., None], tmp_path: Path, name: str, trusted: bool, outcome: str
+) -> None:
+    shown, key = certificate(tmp_path, name)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(shown, key)
+    provider.server.socket = context.wrap_socket(provider.server.socket, server_side=True)
+    provider.server.handle_error = lambda *_: None  # type: ignore[method-assign]  # a client that trusts nobody leaves
+    provider.publish(jwk(RSA, "RS256"))
+    environment(JWT_JWKS_URL=provider.url.replace("http://127.0.0.1", "https://localhost"))
+    environment(SSL_CERT_FILE=str(shown) if trusted else None)
+    if outcome == "one":
+        assert [key.id for key in jwks.fetch(settings.current_settings())] == ["one"]
+    else:
+        assert f"cannot be fetched ({outcome}" in fetch_fails()
 
 
 def test_a_provider_that_goes_down_leaves_its_keys_in_service(

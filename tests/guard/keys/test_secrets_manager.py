@@ -6,6 +6,7 @@ The end-to-end tests hold the same against the embedded AWS. Here every kind of 
 from __future__ import annotations
 
 import json
+import re
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -14,27 +15,32 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 from chalice.test import Client
 
 from chalicelib.guard import rotation, settings
 from chalicelib.guard.keys import secrets_manager, sources
 from chalicelib.guard.keys.cache import KeysUnavailable
-from chalicelib.guard.reason import Reason
+from chalicelib.guard.keys.secret import hmac_keys
 from chalicelib.guard.tokens import InvalidToken, verify
-from tests.conftest import PATH, SECRET, claims, sign
+from tests.support.tokens import SECRET, claims, forge, sign
 
 OLD_SECRET = "the-secret-before-it-" + "y" * 40
 SECRET_ID = "the-secrets-name"
+ARN = f"arn:aws:secretsmanager:eu-central-1:123456789012:secret:{SECRET_ID}-a1b2c3"
 
-
-#: A version whose value is no text.
-BINARY = "(binary)"
+#: A version whose value is no text, and one that is answered without a value.
+BINARY, ABSENT = "(binary)", "(absent)"
 
 
 class SecretsManager:
-    """One secret: its versions' texts, and which version has which label. `refuse` maps a label to an error."""
+    """One secret: its versions' texts, and which version has which label. `refuse` maps a label to an error.
+
+    A version that is staged has a label and no value yet, as Secrets Manager leaves one before createSecret.
+    """
 
     def __init__(self) -> None:
+        self.rotates, self.nameless = True, ""
         self.texts: dict[str, str] = {}
         self.labels: dict[str, str] = {}
         self.refuse: dict[str, tuple[int, str]] = {}
@@ -49,7 +55,7 @@ class SecretsManager:
 
     def answer(self, action: str, given: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         self.asked.append((action, given))
-        if given["SecretId"] != SECRET_ID:
+        if given["SecretId"] not in {SECRET_ID, ARN}:
             return 400, {"__type": "ResourceNotFoundException"}
         label = given.get("VersionStage", "AWSCURRENT")
         if label in self.refuse:
@@ -59,15 +65,17 @@ class SecretsManager:
             stages: dict[str, list[str]] = {}
             for name, version in self.labels.items():
                 stages.setdefault(version, []).append(name)
-            return 200, {"VersionIdsToStages": stages}
+            rotates = {"RotationEnabled": True} if self.rotates else {}  # AWS leaves it out where it never was on
+            return 200, {"ARN": ARN, "Name": SECRET_ID, "VersionIdsToStages": stages, **rotates}
         if action == "GetSecretValue":
             version = self.labels.get(label, "none")
             if given.get("VersionId", version) != version or version not in self.texts:
                 return 400, {"__type": "ResourceNotFoundException"}
             text = self.texts[version]
+            nameless = label == self.nameless
             return 200, {
-                "VersionId": version,
-                **({"SecretString": text} if text is not BINARY else {"SecretBinary": ""}),
+                **({} if nameless else {"VersionId": version}),
+                **{BINARY: {"SecretBinary": "AAAA"}, ABSENT: {}}.get(text, {"SecretString": text}),
             }
         if action == "PutSecretValue":
             self.texts[given["ClientRequestToken"]] = given["SecretString"]
@@ -124,12 +132,12 @@ def manager(served: tuple[str, list[SecretsManager]], environment: Callable[...,
 
 
 def key_ids() -> list[str | None]:
-    return [key.id for key in sources.fetch(settings.current())]
+    return [key.id for key in sources.fetch(settings.current_settings())]
 
 
 def refused() -> str:
     with pytest.raises(KeysUnavailable) as trouble:
-        sources.fetch(settings.current())
+        sources.fetch(settings.current_settings())
     return str(trouble.value)
 
 
@@ -139,12 +147,14 @@ def refused() -> str:
 def test_the_current_key_comes_first_and_then_the_previous_one_each_with_its_version(manager: SecretsManager) -> None:
     manager.put("v2", SECRET, "AWSCURRENT")
     manager.put("v1", OLD_SECRET, "AWSPREVIOUS")
-    current = sources.key_source(settings.current()).current()
+    current = sources.key_source(settings.current_settings()).current()
     assert [key.id for key in current.keys] == ["v2", "v1"]
     for token in (sign(claims(), SECRET, kid="v2"), sign(claims(), OLD_SECRET, kid="v1"), sign(claims(), OLD_SECRET)):
-        assert verify(token, current.keys, settings.current().requirements, claims()["iat"]).subject == "alice"
-    with pytest.raises(InvalidToken, match=Reason.BAD_SIGNATURE):
-        verify(sign(claims(), SECRET, kid="v1"), current.keys, settings.current().requirements, claims()["iat"])
+        assert verify(token, current.keys, settings.current_settings().requirements, claims()["iat"]).subject == "alice"
+    with pytest.raises(InvalidToken, match="bad_signature"):
+        verify(
+            sign(claims(), SECRET, kid="v1"), current.keys, settings.current_settings().requirements, claims()["iat"]
+        )
 
 
 def test_a_secret_that_was_never_rotated_has_one_key(manager: SecretsManager) -> None:
@@ -167,18 +177,22 @@ def test_the_key_is_the_field_that_the_setting_names_for_every_algorithm_that_it
 ) -> None:
     environment(JWT_SECRET_FIELD="other", JWT_ALGORITHMS="HS256 HS384")
     manager.put("v1", "too-short", "AWSCURRENT", other=SECRET)
-    fetched = sources.fetch(settings.current())
+    fetched = sources.fetch(settings.current_settings())
     assert [key.jwk.algorithm_name for key in fetched] == ["HS256", "HS384"]
 
 
+FIX = (
+    "check that it exists in this account and Region, that the authorizer's role may read it, and that there are AWS"
+    " credentials; for local use set AUTHORIZER_SECRET."
+)
+
+
 @pytest.mark.parametrize("code", ["AccessDeniedException", "DecryptionFailure", "ResourceNotFoundException"])
-def test_a_current_version_that_cannot_be_read_is_a_sentence_with_the_secret_the_code_and_the_mend(
-    manager: SecretsManager, code: str
-) -> None:
+def test_a_current_version_that_cannot_be_read_is_one_sentence_with_the_fix(manager: SecretsManager, code: str) -> None:
+    manager.put("v1", OLD_SECRET, "AWSPREVIOUS")
     manager.refuse["AWSCURRENT"] = (400, code)
-    told = refused()
-    assert told.startswith(f"Secret '{SECRET_ID}' cannot be read ({code}): check that it exists")
-    assert told.endswith("role may read it.")
+    assert refused() == f"Secret '{SECRET_ID}' cannot be read ({code}): {FIX}"
+    assert [given["VersionStage"] for _, given in manager.asked] == ["AWSCURRENT"]  # a caller waits meanwhile
 
 
 def test_an_answer_of_another_form_is_named_too(manager: SecretsManager) -> None:
@@ -186,21 +200,150 @@ def test_an_answer_of_another_form_is_named_too(manager: SecretsManager) -> None
     assert f"Secret '{SECRET_ID}' cannot be read (" in refused()
 
 
-def test_a_previous_version_that_cannot_be_read_fails_the_fetch(manager: SecretsManager) -> None:
-    # To go on with the current key alone would end good sessions for the time that the trouble lasts.
-    manager.put("v2", SECRET, "AWSCURRENT")
-    manager.refuse["AWSPREVIOUS"] = (400, "AccessDeniedException")
-    assert "(AccessDeniedException)" in refused()
-
-
 @pytest.mark.usefixtures("manager")
-def test_a_secrets_manager_that_is_not_there_is_a_sentence_with_the_mend(environment: Callable[..., None]) -> None:
+def test_a_secrets_manager_that_is_not_there_is_one_sentence_with_the_fix(environment: Callable[..., None]) -> None:
     secrets_manager.client.cache_clear()
     environment(AWS_ENDPOINT_URL="http://127.0.0.1:9")
-    told = refused()
+    said = refused()
     secrets_manager.client.cache_clear()
-    assert told.startswith(f"Secret '{SECRET_ID}' cannot be read (EndpointConnectionError): for local use set AUTHOR")
-    assert told.endswith("give AWS credentials and a Region.")
+    assert said == f"Secret '{SECRET_ID}' cannot be read (EndpointConnectionError): {FIX}"
+
+
+def test_an_error_that_nobody_expects_is_logged_with_its_place(manager: SecretsManager, log: Callable[[], Any]) -> None:
+    manager.put("v1", SECRET, "AWSCURRENT")
+    manager.nameless = "AWSCURRENT"
+    with pytest.raises(KeysUnavailable) as raised:
+        sources.key_source(settings.current_settings()).current()
+    (line,) = log()
+    assert line["refresh_failures"] == 1
+    assert line["refresh_ms"] > 0
+    assert line["detail"] == str(raised.value)
+    assert re.fullmatch("KeyError in \\w*keys_of\\w*, line [0-9]+", line["detail"])
+
+
+# The previous version is a courtesy.
+
+
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        (400, "DecryptionFailure"),  # its KMS key was disabled
+        (400, "AccessDeniedException"),
+        (400, "ThrottlingException"),
+        (500, "InternalServiceError"),
+        (400, "InvalidRequestException"),
+    ],
+)
+def test_a_previous_version_that_cannot_be_read_is_left_out_and_noted(
+    manager: SecretsManager, log: Callable[[], Any], status: int, code: str
+) -> None:
+    manager.put("v2", SECRET, "AWSCURRENT")
+    manager.put("v1", OLD_SECRET, "AWSPREVIOUS")
+    manager.refuse["AWSPREVIOUS"] = (status, code)
+    assert key_ids() == ["v2"]
+    (line,) = log()
+    said = f"The previous version is left out: Secret '{SECRET_ID}' cannot be read ({code}): {FIX}"
+    assert (line["event"], line["detail"]) == ("keys", said)
+
+
+@pytest.mark.parametrize("text", [BINARY, "not json", "{}", '{"my_secret_key": 7}', '{"my_secret_key": "a-password"}'])
+def test_a_previous_version_that_cannot_be_used_is_left_out_and_noted(
+    manager: SecretsManager, log: Callable[[], Any], text: str
+) -> None:
+    manager.put("v2", SECRET, "AWSCURRENT")
+    manager.put("v1", OLD_SECRET, "AWSPREVIOUS")
+    manager.texts["v1"] = text
+    assert key_ids() == ["v2"]
+    (line,) = log()
+    assert line["detail"].startswith(f"The previous version is left out: Secret '{SECRET_ID}' ")
+    assert "a-password" not in str(line)
+
+
+def test_a_previous_version_answered_in_an_odd_way_is_left_out_and_noted(
+    manager: SecretsManager, log: Callable[[], Any]
+) -> None:
+    manager.put("v2", SECRET, "AWSCURRENT")
+    manager.put("v1", OLD_SECRET, "AWSPREVIOUS")
+    manager.nameless = "AWSPREVIOUS"
+    assert key_ids() == ["v2"]
+    (line,) = log()
+    assert re.fullmatch("The previous version is left out: KeyError in \\w*keys_of\\w*, line [0-9]+", line["detail"])
+
+
+def test_that_there_is_no_previous_version_is_not_noted(manager: SecretsManager, log: Callable[[], Any]) -> None:
+    manager.put("v1", SECRET, "AWSCURRENT")
+    assert key_ids() == ["v1"]
+    assert log() == []
+
+
+# What `kid` means with a secret: a hint.
+
+
+def verifies(token: str) -> str | None:
+    """Return the id of the key that verifies it."""
+    wanted = settings.current_settings()
+    return verify(token, sources.fetch(wanted), wanted.requirements, claims()["iat"]).key_id
+
+
+def refusal(token: str) -> str:
+    with pytest.raises(InvalidToken) as raised:
+        verifies(token)
+    return str(raised.value)
+
+
+@pytest.mark.parametrize("kid", ["v3", "", "my-issuer's own name", "V2"])
+def test_a_kid_that_is_no_versions_id_tries_both_versions(manager: SecretsManager, kid: str) -> None:
+    manager.put("v2", SECRET, "AWSCURRENT")
+    manager.put("v1", OLD_SECRET, "AWSPREVIOUS")
+    assert verifies(sign(claims(), SECRET, kid=kid)) == "v2"
+    assert verifies(sign(claims(), OLD_SECRET, kid=kid)) == "v1"
+    assert refusal(sign(claims(), "x" * 64, kid=kid)) == "bad_signature"
+
+
+def test_a_kid_that_is_a_versions_id_picks_that_version_alone(manager: SecretsManager) -> None:
+    manager.put("v2", SECRET, "AWSCURRENT")
+    manager.put("v1", OLD_SECRET, "AWSPREVIOUS")
+    assert verifies(sign(claims(), OLD_SECRET, kid="v1")) == "v1"
+    assert refusal(sign(claims(), SECRET, kid="v1")) == "bad_signature"
+    assert refusal(sign(claims(), OLD_SECRET, kid="v2")) == "bad_signature"
+
+
+KIDS = ["", ',"kid":"v1"', ',"kid":"any"', ',"kid":""', ',"kid":null', ',"kid":7', ',"kid":["v1"]']
+
+
+@pytest.mark.parametrize("kid", KIDS)
+@pytest.mark.parametrize("secret", [SECRET, "x" * 64])
+def test_a_token_is_answered_alike_with_a_local_secret_and_deployed(
+    manager: SecretsManager, environment: Callable[..., None], kid: str, secret: str
+) -> None:
+    manager.put("v1", SECRET, "AWSCURRENT")
+    token = forge(f'{{"alg":"HS256"{kid}}}'.encode(), json.dumps(claims()).encode(), secret)
+
+    def outcome() -> str:
+        try:
+            verifies(token)
+        except InvalidToken as refused:
+            return str(refused)
+        return "valid"
+
+    deployed = outcome()
+    environment(AUTHORIZER_SECRET=SECRET)
+    assert deployed == outcome()
+    other = kid.endswith(("null", "7", "]"))
+    assert deployed == ("malformed" if other else "valid" if secret == SECRET else "bad_signature")
+
+
+def test_an_algorithm_that_is_listed_twice_hides_no_version(
+    manager: SecretsManager, environment: Callable[..., None]
+) -> None:
+    environment(JWT_ALGORITHMS="HS256 HS256 HS256")
+    manager.put("v2", SECRET, "AWSCURRENT")
+    manager.put("v1", OLD_SECRET, "AWSPREVIOUS")
+    assert verifies(sign(claims(), OLD_SECRET)) == "v1"
+    assert len(hmac_keys(SECRET, None, ["HS256", "HS256"], "the test's secret")) == 1
+
+
+# A secret of another form, or a weak one.
 
 
 @pytest.mark.parametrize("text", [BINARY, "", "not json", "[]", "null", "{}", '{"my_secret_key": 7}', "[" * 100_000])
@@ -219,37 +362,38 @@ def test_a_weak_current_secret_is_refused_without_being_shown(manager: SecretsMa
     assert "a-password" not in told
 
 
-def test_a_previous_version_that_cannot_be_used_is_left_out_and_noted_without_being_shown(
-    manager: SecretsManager, capsys: pytest.CaptureFixture[str]
-) -> None:
-    manager.put("v2", SECRET, "AWSCURRENT")
-    manager.put("v1", "a-password", "AWSPREVIOUS")
-    assert key_ids() == ["v2"]
-    line = json.loads(capsys.readouterr().out)
-    assert line["event"] == "keys"
-    assert line["detail"].startswith(f"The previous version is left out: Secret '{SECRET_ID}' holds fewer than")
-    assert "a-password" not in str(line)
-
-
 def test_the_decision_names_the_key_that_verified(
     manager: SecretsManager, client: Client, capsys: pytest.CaptureFixture[str]
 ) -> None:
     manager.put("v2", SECRET, "AWSCURRENT")
     manager.put("v1", OLD_SECRET, "AWSPREVIOUS")
     for version, secret in (("v2", SECRET), ("v1", OLD_SECRET)):
-        assert client.http.get(PATH, headers={"Authorization": sign(claims(), secret)}).status_code == 200
+        assert client.http.get("/items", headers={"Authorization": sign(claims(), secret)}).status_code == 200
         lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
-        assert [line["kid"] for line in lines if line.get("lock") == "gateway"] == [version]
+        assert [line["kid"] for line in lines if line.get("check") == "authorizer"] == [version]
 
 
 # A rotation, step by step.
 
 FIRST = "11111111-1111-4111-8111-111111111111"  # an id of the length that Secrets Manager asks for
+STEPS = ["createSecret", "setSecret", "testSecret", "finishSecret"]
 
 
-def step(name: str, version: str) -> None:
-    event = {"SecretId": SECRET_ID, "ClientRequestToken": version, "Step": name}
-    rotation.rotate(event, settings.current(), secrets_manager.client())
+def step(name: str, version: str, secret_id: str = ARN) -> None:
+    event = {"SecretId": secret_id, "ClientRequestToken": version, "Step": name}
+    rotation.rotate(event, settings.current_settings(), secrets_manager.client())
+
+
+def fails(name: str, version: str, secret_id: str = ARN) -> str:
+    """Return why the step fails."""
+    with pytest.raises((rotation.RotationError, KeysUnavailable)) as raised:
+        step(name, version, secret_id)
+    return str(raised.value)
+
+
+def changed(manager: SecretsManager) -> list[str]:
+    """Return the calls that change something."""
+    return [action for action, _ in manager.asked if action not in {"DescribeSecret", "GetSecretValue"}]
 
 
 def notes(capsys: pytest.CaptureFixture[str]) -> list[str]:
@@ -258,9 +402,10 @@ def notes(capsys: pytest.CaptureFixture[str]) -> list[str]:
 
 @pytest.fixture
 def version(manager: SecretsManager) -> str:
-    """Have a current version with another field, and the id of a version to come."""
+    """Have a current version with another field, and a version that is staged and has no value; return its id."""
     manager.put(FIRST, SECRET, "AWSCURRENT", note="kept")
-    return str(uuid.uuid4())
+    manager.labels["AWSPENDING"] = staged = str(uuid.uuid4())
+    return staged
 
 
 def test_the_four_steps_make_a_new_key_current_and_the_old_one_previous(
@@ -280,7 +425,7 @@ def test_the_four_steps_make_a_new_key_current_and_the_old_one_previous(
     assert [note for note in notes(capsys) if note] == [
         f"Rotation, createSecret, version {version}: AWSPENDING",
         f"Rotation, setSecret, version {version}: nothing to set: no other system holds this secret",
-        f"Rotation, testSecret, version {version}: a token signed with it stands",
+        f"Rotation, testSecret, version {version}: tokens signed with it are valid",
         f"Rotation, finishSecret, version {version}: AWSCURRENT",
     ]
 
@@ -295,16 +440,20 @@ def test_a_version_that_was_made_already_is_not_made_again(
     assert notes(capsys)[-1] == f"Rotation, createSecret, version {version}: made already"
 
 
-def test_a_version_that_another_rotation_left_pending_is_not_taken_for_ours(
-    manager: SecretsManager, version: str
-) -> None:
-    manager.put("another", OLD_SECRET, "AWSPENDING")
+def test_a_version_that_is_answered_without_a_value_gets_one(manager: SecretsManager, version: str) -> None:
+    manager.texts[version] = ABSENT
     step("createSecret", version)
-    assert manager.labels["AWSPENDING"] == version
-    assert manager.key(version) not in {SECRET, OLD_SECRET}
+    assert len(manager.key(version).encode()) >= 64
 
 
-@pytest.mark.parametrize("name", ["createSecret", "setSecret", "testSecret", "finishSecret"])
+def test_a_binary_version_that_is_pending_is_left_as_it_is(manager: SecretsManager, version: str) -> None:
+    manager.texts[version] = BINARY
+    step("createSecret", version)
+    assert changed(manager) == []
+    assert fails("finishSecret", version)
+
+
+@pytest.mark.parametrize("name", STEPS)
 def test_a_step_for_the_version_that_is_current_changes_nothing(
     manager: SecretsManager, version: str, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -314,35 +463,120 @@ def test_a_step_for_the_version_that_is_current_changes_nothing(
     assert notes(capsys) == [f"Rotation, {name}, version {FIRST}: done already"]
 
 
-@pytest.mark.parametrize("name", ["setSecret", "testSecret", "finishSecret", "nonsense"])
-def test_a_step_for_a_version_that_is_not_pending_is_an_error(manager: SecretsManager, version: str, name: str) -> None:
-    manager.labels["AWSPENDING"] = "another"
-    with pytest.raises(rotation.RotationError, match=f"^{name}: version {version} is not AWSPENDING, so there is"):
+# A rotation that Secrets Manager did not begin.
+
+
+@pytest.mark.parametrize("labels", [[], ["AWSPREVIOUS"], ["another"]])
+@pytest.mark.parametrize("name", [*STEPS, "nonsense"])
+def test_a_step_for_a_version_that_is_not_pending_is_refused(
+    manager: SecretsManager, version: str, name: str, labels: list[str]
+) -> None:
+    other = str(uuid.uuid4())
+    if labels:
+        manager.put(other, OLD_SECRET, labels[0])
+    assert fails(name, other) == (
+        f"{name!r}: version {other!r} is not AWSPENDING, so no rotation is to make it current."
+    )
+    assert changed(manager) == []
+    assert manager.labels["AWSPENDING"] == version
+
+
+def test_invented_tokens_leave_the_live_key_its_labels(manager: SecretsManager, version: str) -> None:
+    before = dict(manager.labels)
+    for invented in (str(uuid.uuid4()), str(uuid.uuid4())):
+        for name in STEPS:
+            assert "is not AWSPENDING" in fails(name, invented)
+    assert (manager.labels, changed(manager)) == (before, [])
+    step("createSecret", version)  # the true rotation goes on
+    step("finishSecret", version)
+    assert manager.labels == {"AWSCURRENT": version, "AWSPENDING": version, "AWSPREVIOUS": FIRST}
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_a_secret_that_is_not_to_be_rotated_is_not(manager: SecretsManager, version: str, name: str) -> None:
+    manager.put(version, OLD_SECRET, "AWSPENDING")
+    manager.rotates = False
+    assert fails(name, version) == f"Rotation is not enabled for the secret '{SECRET_ID}'."
+    assert changed(manager) == []
+
+
+@pytest.mark.parametrize("secret_id", ["another", ARN[:-1] + "4", ARN.replace("eu-", "us-"), ARN[:-7], ""])
+@pytest.mark.parametrize("name", STEPS)
+def test_another_secret_than_the_configured_one_is_not_touched(
+    manager: SecretsManager, version: str, name: str, secret_id: str
+) -> None:
+    assert fails(name, version, secret_id) == f"{secret_id!r} is not the secret that JWT_SECRET_ID names."
+    assert [(action, given["SecretId"]) for action, given in manager.asked] == [("DescribeSecret", SECRET_ID)]
+
+
+@pytest.mark.parametrize("configured", [SECRET_ID, ARN])
+@pytest.mark.parametrize("named", [SECRET_ID, ARN])
+def test_the_configured_secret_may_be_named_by_its_name_or_its_arn(
+    manager: SecretsManager, version: str, environment: Callable[..., None], configured: str, named: str
+) -> None:
+    environment(JWT_SECRET_ID=configured)
+    for name in STEPS:
+        step(name, version, named)
+    assert manager.labels["AWSCURRENT"] == version
+
+
+@pytest.mark.parametrize("text", [BINARY, "", "not json", "[]", "{}", '{"other": "x"}', '{"my_secret_key": 7}'])
+def test_a_secret_of_another_form_is_not_replaced(manager: SecretsManager, version: str, text: str) -> None:
+    manager.texts[FIRST] = text
+    said = fails("createSecret", version)
+    assert said.startswith(f'Secret \'{SECRET_ID}\' is not of the form {{"my_secret_key": "..."}}: put')
+    assert (changed(manager), manager.texts) == ([], {FIRST: text})
+
+
+def test_a_weak_secret_is_replaced_for_that_is_its_fix(manager: SecretsManager, version: str) -> None:
+    manager.put(FIRST, "a-password", "AWSCURRENT")
+    for name in STEPS:
         step(name, version)
-    assert [action for action, _ in manager.asked] == ["DescribeSecret"]
+    assert manager.labels["AWSCURRENT"] == version
 
 
 def test_a_step_that_nobody_knows_is_an_error(manager: SecretsManager, version: str) -> None:
     manager.put(version, OLD_SECRET, "AWSPENDING")
-    with pytest.raises(rotation.RotationError, match=r"^nonsense is no step of a rotation\.$"):
-        step("nonsense", version)
+    assert fails("nonsense", version) == "'nonsense' is no step of a rotation."
 
 
-@pytest.mark.parametrize("algorithms", ["HS256", "HS512 HS256"])
-def test_a_pending_version_that_the_authorizer_could_not_use_fails_the_test_without_being_shown(
-    manager: SecretsManager, version: str, algorithms: str, environment: Callable[..., None]
+# A version that the authorizer could not use never becomes current, whether testSecret was called or not.
+
+
+@pytest.mark.parametrize("name", ["testSecret", "finishSecret"])
+@pytest.mark.parametrize(
+    ("algorithms", "length"), [("HS256", 31), ("HS512 HS256", 63), ("HS256 HS512", 63), ("HS256 HS384", 47)]
+)
+def test_a_weak_version_fails_without_being_shown(
+    manager: SecretsManager, version: str, environment: Callable[..., None], name: str, algorithms: str, length: int
 ) -> None:
     environment(JWT_ALGORITHMS=algorithms)
-    weak = "x" * (31 if algorithms == "HS256" else 63)
-    manager.put(version, weak, "AWSPENDING")
-    with pytest.raises(KeysUnavailable, match=f"^Version {version} holds fewer than") as told:
-        step("testSecret", version)
-    assert weak not in str(told.value)
+    manager.put(version, "x" * length, "AWSPENDING")
+    said = fails(name, version)
+    assert said.startswith(f"Secret '{SECRET_ID}' holds fewer than")
+    assert "x" * length not in said
+    assert (manager.labels["AWSCURRENT"], changed(manager)) == (FIRST, [])
 
 
-def test_a_pending_version_of_exactly_the_bytes_that_are_needed_passes_the_test(
+@pytest.mark.parametrize("name", ["testSecret", "finishSecret"])
+@pytest.mark.parametrize("text", [BINARY, "not json", '{"other": "x"}', json.dumps({"my_secret_key": '{"kty":"oct"}'})])
+def test_a_version_that_holds_no_secret_fails(manager: SecretsManager, version: str, name: str, text: str) -> None:
+    manager.texts[version] = text
+    assert fails(name, version)
+    assert (manager.labels["AWSCURRENT"], changed(manager)) == (FIRST, [])
+
+
+def test_a_version_without_a_value_is_not_made_current(manager: SecretsManager, version: str) -> None:
+    with pytest.raises(ClientError, match="ResourceNotFoundException"):
+        step("finishSecret", version)
+    assert (manager.labels["AWSCURRENT"], changed(manager)) == (FIRST, [])
+
+
+def test_a_version_of_exactly_the_bytes_that_are_needed_becomes_current(
     manager: SecretsManager, version: str, environment: Callable[..., None]
 ) -> None:
     environment(JWT_ALGORITHMS="HS512 HS256")
     manager.put(version, "x" * 64, "AWSPENDING")
-    step("testSecret", version)
+    for name in ("testSecret", "finishSecret"):
+        step(name, version)
+    assert manager.labels["AWSCURRENT"] == version
