@@ -3,8 +3,6 @@
 `Guard` goes into app.py, `PUBLIC` and `OWNER` into the table, `caller_of` into views.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 
@@ -61,7 +59,7 @@ class Guard:
             self._authorizer.prepare()
 
     def _check(self, request: Request | None, get_response: Callable[[Request], Response]) -> Response:
-        response = middleware.check(request, get_response, self.app.routes, self.table)
+        response = middleware.check(request, get_response, self.app, self.table)
         if self._origin is not None:  # Chalice adds it to what a view answers, but not to what a middleware does
             response.headers["Access-Control-Allow-Origin"] = self._origin
             response.headers["Access-Control-Expose-Headers"] = "WWW-Authenticate"

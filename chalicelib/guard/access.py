@@ -3,8 +3,6 @@
 A route that is in no row is closed to everyone.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType

@@ -1,7 +1,5 @@
 """Who calls: made by `tokens.verify`, handed from the authorizer to the views by API Gateway."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field

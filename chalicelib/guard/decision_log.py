@@ -4,8 +4,6 @@ In Lambda a line is also CloudWatch's Embedded Metric Format: `_aws` names the m
 those that are their dimensions. No agent and no call are needed.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 import time

@@ -1,7 +1,5 @@
 """Ended sessions: whose tokens are refused, issued up to when. Pure."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """The environment becomes Settings, checked once. The only reader of `os.environ`."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Mapping
