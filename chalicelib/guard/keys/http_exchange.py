@@ -1,26 +1,26 @@
 """HTTP with bounds: on the time for all, and on the size of an answer. No proxy, no redirect."""
 
-import http.client
 import socket
 import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from http.client import HTTPConnection, HTTPException, IncompleteRead
 from urllib.parse import SplitResult
 
 #: Seconds: to connect, to shake hands, and for each read.
 CONNECT_TIMEOUT, READ_TIMEOUT = 1.0, 2.0
 
 
-class AnswerTooLarge(http.client.HTTPException):
+class AnswerTooLarge(HTTPException):
     """The answer has more bytes than it may have."""
 
 
 @contextmanager
-def connected(url: SplitResult, trusted: ssl.SSLContext | None, seconds: float) -> Iterator[http.client.HTTPConnection]:
+def connected(url: SplitResult, trusted: ssl.SSLContext | None, seconds: float) -> Iterator[HTTPConnection]:
     """Yield a connection that ends after so many seconds: TimeoutError, however slowly bytes come."""
-    made = http.client.HTTPConnection(url.hostname or "", url.port or (80 if trusted is None else 443))
+    made = HTTPConnection(url.hostname or "", url.port or (80 if trusted is None else 443))
     end = time.monotonic() + seconds
     opened = socket.create_connection((made.host, made.port), min(CONNECT_TIMEOUT, seconds))
 
@@ -39,10 +39,8 @@ def connected(url: SplitResult, trusted: ssl.SSLContext | None, seconds: float) 
         opened.settimeout(READ_TIMEOUT)
         made.sock, made.auto_open = opened, 0
         yield made
-    except (OSError, http.client.HTTPException):
-        if time.monotonic() >= end:
-            raise TimeoutError from None
-        raise
+    except (OSError, HTTPException) as error:
+        raise error if time.monotonic() < end else TimeoutError() from None
     finally:
         watch.cancel()
         shut()  # a response may hold the socket open
@@ -51,19 +49,14 @@ def connected(url: SplitResult, trusted: ssl.SSLContext | None, seconds: float) 
 
 
 def exchange(
-    connection: http.client.HTTPConnection,
-    method: str,
-    target: str,
-    headers: Mapping[str, str],
-    most_bytes: int,
-    body: bytes | None = None,
+    connection: HTTPConnection, method: str, url: str, headers: Mapping[str, str], most: int, body: bytes | None = None
 ) -> tuple[int, bytes]:
     """Send a request; return status and body. OSError, HTTPException or ValueError if there is no whole answer."""
-    connection.request(method, target, body, dict(headers))
+    connection.request(method, url, body, headers)
     response = connection.getresponse()
-    content = response.read(most_bytes + 1)
-    if len(content) > most_bytes:
+    content = response.read(most + 1)
+    if len(content) > most:
         raise AnswerTooLarge
     if response.length != 0 and not response.chunked:  # http.client does not mind what is cut off
-        raise http.client.IncompleteRead(b"")
+        raise IncompleteRead(b"")
     return response.status, content
