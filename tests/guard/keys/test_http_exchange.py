@@ -117,7 +117,10 @@ def test_a_body_without_an_end_is_read_no_further_than_its_bound(speaking: Speak
 def test_a_body_up_to_its_bound_is_read_whole(speaking: Speaking, length: int) -> None:
     body = b"x" * length
     assert ask(speaking([whole(body)])) == (200, body)
-    assert ask(speaking([CHUNKED + (b"%x\r\n%s\r\n" % (length, body) if length else b"") + b"0\r\n\r\n"])) == (200, body)
+    assert ask(speaking([CHUNKED + (b"%x\r\n%s\r\n" % (length, body) if length else b"") + b"0\r\n\r\n"])) == (
+        200,
+        body,
+    )
 
 
 @pytest.mark.parametrize("length", [MOST + 1, MOST * 2])

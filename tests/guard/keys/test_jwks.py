@@ -406,9 +406,7 @@ def test_a_key_set_without_an_end_is_too_large(speaking: Callable[..., Speaker])
 
 
 @pytest.mark.parametrize(("padding", "status"), [(1_000_000, 200), (1024 * 1024, 500)])
-def test_a_key_set_may_have_a_mebibyte(
-    client: Client, provider: Provider, padding: int, status: int
-) -> None:
+def test_a_key_set_may_have_a_mebibyte(client: Client, provider: Provider, padding: int, status: int) -> None:
     provider.answer = (200, json.dumps({"keys": [jwk(RSA, "RS256")]}).encode() + b" " * padding)
     assert get(client, signed()) == status
 
