@@ -44,7 +44,7 @@ def ask(server: Speaker, seconds: float = 5.0, most: int = MOST) -> tuple[int, b
             return exchange(connection, "GET", "/", {"Accept": "text/plain"}, most)
     finally:
         for timer in {one for one in threading.enumerate() if isinstance(one, threading.Timer)} - threads:
-            timer.join(5)
+            timer.join(1)
             assert not timer.is_alive()
         assert [one for one in psutil.Process().net_connections() if one.raddr and one.raddr.port == server.port] == []
 
@@ -117,7 +117,10 @@ def test_a_body_without_an_end_is_read_no_further_than_its_bound(speaking: Speak
 def test_a_body_up_to_its_bound_is_read_whole(speaking: Speaking, length: int) -> None:
     body = b"x" * length
     assert ask(speaking([whole(body)])) == (200, body)
-    assert ask(speaking([CHUNKED + (b"%x\r\n%s\r\n" % (length, body) if length else b"") + b"0\r\n\r\n"])) == (200, body)
+    assert ask(speaking([CHUNKED + (b"%x\r\n%s\r\n" % (length, body) if length else b"") + b"0\r\n\r\n"])) == (
+        200,
+        body,
+    )
 
 
 @pytest.mark.parametrize("length", [MOST + 1, MOST * 2])
