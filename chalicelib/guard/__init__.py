@@ -1,7 +1,6 @@
-"""JSON Web Tokens and roles in front of a Chalice app: the engine. Replace this folder as a whole to upgrade.
+"""JSON Web Tokens and roles in front of a Chalice app: the engine. Replace this folder as a whole to upgrade."""
 
-`Guard` goes into app.py, `PUBLIC` and `OWNER` into the table, `caller_of` into views.
-"""
+# `Guard` goes into app.py, `PUBLIC` and `OWNER` into the table, `caller_of` into views.
 
 from collections.abc import Callable
 from typing import Any
@@ -26,8 +25,7 @@ class Guard:
         self._authorizer = Authorizer(self.table)
         self._origin = settings.allowed_origin()
         if self._origin is not None:
-            # Chalice names `Authorization` to pages and allows no cookies, so a page can do no more than a program
-            # that has the token.
+            # Chalice names `Authorization` to pages and allows no cookies: a page can do what the token's holder can.
             app.api.cors = CORSConfig(allow_origin=self._origin, max_age=3600)
         app.register_middleware(self._check, "http")
 

@@ -2,16 +2,17 @@
 
 import json
 import time
+from dataclasses import replace
 from functools import cached_property, lru_cache, partial
 from typing import Any
 
 from chalicelib.guard import decision_log, policy
 from chalicelib.guard.access import Route, Table
 from chalicelib.guard.caller import Caller, to_context
-from chalicelib.guard.decision import Decision, Outcome, Reason
-from chalicelib.guard.keys.cache import CachedKeys, KeySet, KeysUnavailable, described
+from chalicelib.guard.decision import Decision, Failure, Outcome, Reason
+from chalicelib.guard.keys.cache import CachedKeys, KeySet, described
 from chalicelib.guard.keys.sources import key_source
-from chalicelib.guard.settings import Settings, SettingsError, allowed_origin, current_settings
+from chalicelib.guard.settings import Settings, allowed_origin, current_settings
 from chalicelib.guard.tokens import InvalidToken, Requirements, verify
 
 try:
@@ -34,8 +35,10 @@ class AuthorizerError(LocalGatewayException):
         return self.text
 
 
-class AnswerTooLarge(Exception):
+class AnswerTooLarge(Failure):
     """API Gateway would not take the answer; `manage.py deploy` checks that no caller gets such a one."""
+
+    reason = Reason.ANSWER_TOO_LARGE
 
 
 class Authorizer:
@@ -71,7 +74,7 @@ class Authorizer:
             if decision.caller is not None and decision.outcome is not Outcome.UNAUTHORIZED:
                 answered = answer(decision.caller, self.table, stage_arn)
         except Exception as error:  # noqa: BLE001  # whatever it is, it must become a 500 and never an Allow or a Deny
-            decision = Decision(Outcome.ERROR, route=route, **explain(error))
+            decision = replace(failed(error), route=route)
         decision_log.write("authorizer", decision, since, self.table.roles)
         # Neither error carries its cause, which Lambda would log. API Gateway caches no 401 and no 500.
         if decision.outcome is Outcome.UNAUTHORIZED:
@@ -122,16 +125,7 @@ def _granted(table: Table, known_roles: frozenset[str]) -> tuple[frozenset[Route
     return permitted, policy.patterns(permitted, table.rules)
 
 
-def explain(error: Exception) -> dict[str, Any]:
-    """Return reason and detail. Of an unexpected error only the location: its message may hold a secret."""
-    for kind, reason in _OURS.items():
-        if isinstance(error, kind):
-            return {"reason": reason, "detail": str(error)}
-    return {"reason": Reason.UNEXPECTED, "detail": described(error)}
-
-
-_OURS = {
-    SettingsError: Reason.BAD_SETTING,
-    KeysUnavailable: Reason.KEYS_UNAVAILABLE,
-    AnswerTooLarge: Reason.ANSWER_TOO_LARGE,
-}
+def failed(error: Exception) -> Decision:
+    """Return the decision that this error of ours makes."""
+    reason = error.reason if isinstance(error, Failure) else Reason.UNEXPECTED
+    return Decision(Outcome.ERROR, reason, detail=described(error))

@@ -24,6 +24,12 @@ Reason = StrEnum(
 )
 
 
+class Failure(Exception):
+    """A failure of ours, a 500. Its text is ours and goes to the log; it names the fix and no secret's value."""
+
+    reason = Reason.UNEXPECTED
+
+
 @dataclass(frozen=True, slots=True)
 class Decision:
     """What was decided about one request, and why."""

@@ -1,11 +1,10 @@
-"""Permitted routes become the IAM policy that an authorizer answers with.
+"""Permitted routes become the IAM policy that an authorizer answers with. Pure."""
 
-Pure. The policy covers the whole API: API Gateway caches it for the token, not for the route that was asked for,
-and evaluates it again for every request. It limits the answer to 8 KB, so routes share a wildcard where that
-matches no other route.
-
-A pattern is `METHOD/path` with `*` for each parameter: what follows the stage in an ARN. `*` also crosses `/`.
-"""
+# The policy covers the whole API: API Gateway caches it for the token, not for the route that was asked for,
+# and evaluates it again for every request. It limits the answer to 8 KB, so routes share a wildcard where that
+# matches no other route.
+#
+# A pattern is `METHOD/path` with `*` for each parameter: what follows the stage in an ARN. `*` also crosses `/`.
 
 import re
 from collections.abc import Callable, Iterable
@@ -48,10 +47,8 @@ def document(stage_arn: str, patterns: Patterns) -> dict[str, Any]:
 
 
 def patterns(permitted: frozenset[Route], routes: Iterable[Route]) -> Patterns:
-    """Return the patterns for a caller who may call `permitted` and nothing else of `routes`, all that the API has.
-
-    A public route counts as closed: API Gateway asks for no policy there.
-    """
+    """Return the patterns for a caller who may call `permitted` and nothing else of `routes`, all that the API has."""
+    # A public route counts as closed: API Gateway asks for no policy there.
     if not permitted:
         return Patterns((), ("*",))
     open_, closed = sorted(map(own_pattern, permitted)), sorted(map(own_pattern, set(routes) - permitted))
