@@ -37,14 +37,9 @@ class Guard:
         """Declare the function `rotate_secret` if JWT_ROTATION_DAYS is set for the stage; app.py must name it so."""
         if not settings.rotation_days():
             return None
-        from chalicelib.guard import rotation  # for this function alone
-        from chalicelib.guard.keys import secrets_manager
+        from chalicelib.guard.rotation import rotate_secret  # for this function alone
 
-        @self.app.lambda_function(name="rotate_secret")
-        def rotate_secret(event: dict[str, Any], _context: object) -> None:
-            rotation.rotate(event, self._authorizer.settings, secrets_manager.client())
-
-        return rotate_secret  # type: ignore[no-any-return]  # Chalice's decorators have no types
+        return self.app.lambda_function(name="rotate_secret")(rotate_secret)  # type: ignore[no-any-return]  # untyped
 
     def protect(self, authorizer: ChaliceAuthorizer) -> None:
         """Put `authorizer` in front of every route that is not PUBLIC. Call it after all routes are registered."""

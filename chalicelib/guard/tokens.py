@@ -116,7 +116,7 @@ def _media_type(text: str) -> str:
 
 
 def _compact_jws(authorization: str) -> tuple[str, str, str, str]:
-    """Return what is signed, and the three segments: header, payload, signature."""
+    # Return what is signed, and the three segments: header, payload, signature.
     _require(len(authorization) <= MAX_TOKEN_BYTES + len("Bearer "), Reason.TOO_LARGE)
     # RFC 6750 section 2.1 gives `Bearer <token>`; the bare token is what the tutorial's curl lines send.
     scheme, space, token = authorization.partition(" ")
@@ -140,7 +140,7 @@ def _base64url(segment: str) -> bytes:
 
 
 def _json_object(data: bytes) -> dict[str, Any]:
-    """Parse strictly: UTF-8 without a byte order mark, no NaN, no name twice (RFC 7519 section 4)."""
+    # Parse strictly: UTF-8 without a byte order mark, no NaN, no name twice (RFC 7519 section 4).
     try:
         value = _STRICT_JSON.decode(data.decode())
     except (ValueError, RecursionError):
