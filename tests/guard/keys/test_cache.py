@@ -156,7 +156,7 @@ def test_an_early_refresh_that_fails_leaves_the_keys_as_they_were(source: Source
     assert ([key.id for key in kept.fetched.keys], kept.failure) == (["v1"], "the source is down")
 
 
-# Clocks that do not go as they should. In a frozen Lambda environment the monotonic one may stand still.
+# Clocks that do not go as they should. In a frozen Lambda environment the monotonic one may stop.
 
 
 def test_keys_age_by_the_wall_clock_while_the_monotonic_one_is_stopped(source: Source) -> None:
@@ -200,7 +200,7 @@ def test_a_wall_clock_set_back_after_a_freeze_makes_no_key_younger(source: Sourc
     assert source.versions() == ["v2"]
 
 
-def test_a_wall_clock_set_back_while_the_other_is_stopped_makes_no_key_younger(source: Source) -> None:
+def test_a_wall_clock_set_back_while_the_other_stops_ages_keys(source: Source) -> None:
     source.versions()
     source.wall += 200
     assert source.cached.current().age == 200
