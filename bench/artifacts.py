@@ -10,7 +10,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.tables import regular
+from bench.tables import Table
 from operations import bytecode
 from tests.support.project import PROJECT, copy_project
 
@@ -57,15 +57,15 @@ guard.protect(jwt_authorizer)
 """
 
 
-def ours(work: Path, environment: dict[str, str], rules: int | None = None) -> Artifact:
-    """Return the engine's own service as it is, or with a regular table of so many rules and a route for each."""
-    name = "API guard" if rules is None else f"{rules} rules"
-    project = copy_project(work / f"project-{rules}")
-    if rules is not None:
-        (project / "chalicelib" / "rules.py").write_text(f"RULES = {regular(rules)!r}\n")
+def ours(work: Path, environment: dict[str, str], name: str = "service", table: Table | None = None) -> Artifact:
+    """Return the engine's own service as it is, or with another table and a route for each row."""
+    folder = work / name.replace(" ", "-")
+    project = copy_project(folder.with_name(f"{folder.name}-project"))
+    if table is not None:
+        (project / "chalicelib" / "rules.py").write_text(f"RULES = {table!r}\n")
         (project / "app.py").write_text(APP)
     bytecode.write(project)  # as `manage.py deploy` and `manage.py package` do
-    return _chalice(name, project, work / f"ours-{rules}", environment)
+    return _chalice(name, project, folder, environment)
 
 
 def naive_chalice(work: Path, environment: dict[str, str]) -> Artifact:
