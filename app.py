@@ -1,7 +1,5 @@
 """Your routes, and the lines that put the guard in front of them. Who may call what is in chalicelib/rules.py."""
 
-from __future__ import annotations
-
 import json
 from typing import Any
 

@@ -301,8 +301,8 @@ def deploy(project: Project, stage_name: str) -> None:
     gone, no longer.
     """
     chosen = stage.load(project, stage_name)
-    made, left_out = requests.plan(project.table, project.examples())
     show(deployment.preflight(chosen))
+    made, left_out = requests.plan(project.table, project.examples())
     show(deployment.deploy(chosen))
     click.echo(f"\n{chosen.project.app.app_name} answers on {chosen.api_url()}\n")
     if chosen.settings.jwks_url is None:

@@ -108,7 +108,7 @@ def test_no_other_function_fetches_it_or_loads_an_aws_client(start: Any, secret_
     assert other.run("print([name for name in sys.modules if name.startswith('boto')])") == ["[]"]
 
 
-def test_after_a_start_without_a_secret_the_first_request_tries_again(start: Any, aws: EmbeddedAws) -> None:
+def test_after_a_start_without_keys_the_first_request_asks_again(start: Any, aws: EmbeddedAws) -> None:
     name = f"not-there-yet-{uuid.uuid4()}"
     authorizer = start(_HANDLER="app.jwt_authorizer", JWT_SECRET_ID=name)
     (failed,) = fetches(authorizer.run("import app"))
@@ -117,7 +117,7 @@ def test_after_a_start_without_a_secret_the_first_request_tries_again(start: Any
     assert authorizer.decide()[-1]["principalId"] == "alice"
 
 
-def test_a_wrong_setting_is_logged_with_the_decision_and_ends_no_start(start: Any) -> None:
+def test_a_wrong_setting_ends_no_start_and_is_logged_by_the_decision(start: Any) -> None:
     authorizer = start(_HANDLER="app.jwt_authorizer", JWT_LEEWAY_SECONDS="soon")
     assert authorizer.run("import app") == []
     (line,) = authorizer.decide()
