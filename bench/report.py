@@ -80,7 +80,8 @@ def chart(results: dict[str, Any]) -> str:
             long = min(ratio, most) / most * width
             y = top + place * 17
             parts.append(f'<rect x="{left}" y="{y}" width="{long:.0f}" height="15" fill="{colour}"/>')
-            parts.append(f'<text x="{left + long + 6:.0f}" y="{y + 12}">{ratio:.2f}{" →" * (ratio > most)}</text>')
+            # In a column of their own, where neither a bar nor the line of `plain` runs through them.
+            parts.append(f'<text x="{left + width + 8}" y="{y + 12}">{ratio:.2f}{" →" * (ratio > most)}</text>')
     one = left + width / most
     parts.append(f'<path d="M{one:.0f} 30V{height - 8}" stroke="#777777" stroke-dasharray="4 3"/></svg>')
     return "\n".join(parts) + "\n"
