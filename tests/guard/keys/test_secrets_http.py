@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import botocore.session
 import psutil
@@ -26,6 +27,7 @@ from botocore.retries.standard import ThrottledRetryableChecker
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chalicelib.guard.keys.http_exchange import connected
 from chalicelib.guard.keys.secrets_http import (
     THROTTLED,
     CallFailed,
@@ -341,6 +343,11 @@ def test_both_labels_are_asked_for_over_one_connection(serve: Serve) -> None:
     assert [json.loads(request.body) for request in server.requests] == [
         {"SecretId": "the-name", "VersionStage": label} for label in (CURRENT, PREVIOUS)
     ]
+
+
+def test_a_body_does_not_wait_for_the_server_to_acknowledge_the_head(serve: Serve) -> None:
+    with connected(urlsplit(serve(reply(200, GOOD)).url), None, 5) as connection:
+        assert connection.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_the_request_is_that_of_botocores_client_and_its_signature_holds(serve: Serve) -> None:
