@@ -369,7 +369,7 @@ def revoke(
         revocation.end(chosen, subjects, everyone=everyone, until=until, now=now)
         whose = [*map(repr, subjects), *(["everyone"] if everyone else [])]
         click.echo("\n".join(about_ended(chosen, ", ".join(whose), until)))
-    said, seconds = revocation.spread(chosen)
+    said, seconds = revocation.spread(chosen, ended=ends)
     click.echo("\n".join(said))
     click.echo(f"It holds from {revocation.moment(math.ceil(time.time()) + seconds)} on.")
 

@@ -134,7 +134,7 @@ def _about_the_key(case: Case) -> str:
 def _about_the_list(subject: str, case: Case) -> str:
     revoked = case.fetched.revocations
     own, of_all = revoked.subjects.get(subject, -1), revoked.everyone
-    until = datetime.fromtimestamp(max(own, of_all), UTC).isoformat(timespec="seconds")
+    until = datetime.fromtimestamp(max(own, of_all), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     words = ["manage.py", "revoke", "--stage", case.stage or "STAGE"]
     words += ["--forget", subject] if own >= of_all else ["--forget-everyone"]
     whose = f"tokens of {name(subject)}" if own >= of_all else "everyone's tokens"

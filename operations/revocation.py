@@ -107,14 +107,15 @@ def moment(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def spread(stage: Stage) -> tuple[list[str], int]:
+def spread(stage: Stage, *, ended: bool) -> tuple[list[str], int]:
     """Let the new list hold soon; say what was done, and in how many seconds it holds for every request.
 
-    Unread where the deployed authorizer reads another list.
+    If nothing was `ended`, no answer that API Gateway keeps is wrong: it keeps no 401. Unread where the deployed
+    authorizer reads another list.
     """
     # First new environments, then the cache. The other way round, an environment with the old list could fill the
     # cache again with what it allows, for as long as API Gateway keeps an answer.
-    kept, said = _answer_ttl(stage), []
+    kept, said = _answer_ttl(stage) if ended else 0, []
     ttl, seconds = stage.settings.key_ttl, 0
     try:
         restart(stage)
