@@ -40,7 +40,7 @@ Each says more with --help.
 Each target installs what it needs into .venv. make PYTHON=python3.12 chooses the Python for it.
 endef
 
-.PHONY: help setup demo local load test test-unit test-browser bench check format lock fuzz mutants audit clean
+.PHONY: help setup demo local load pictures test test-unit test-app test-browser bench check format lock fuzz mutants audit clean
 .PHONY: given-python working-venv
 .NOTPARALLEL: # two pips in one virtual environment get into each other's way
 
@@ -112,6 +112,9 @@ local: $(READY)
 demo: $(VENV)/.demo
 	@exec $(BIN)/python -m tests.e2e.demo $(if $(ONCE),--once)
 
+pictures: $(VENV)/.demo
+	@exec $(BIN)/python -m tests.support.pictures
+
 load: $(VENV)/.demo
 	@exec $(BIN)/python -m tests.support.load $(if $(REQUESTS),--requests $(REQUESTS))
 
@@ -121,6 +124,9 @@ test: $(VENV)/.test $(if $(CI),check)
 
 test-unit: $(VENV)/.test
 	@$(BIN)/python -m pytest $(PARALLEL) -m "not e2e"
+
+test-app: $(VENV)/.test
+	@$(BIN)/python -m pytest tests/test_*.py
 
 ROOT := $(if $(filter-out 0,$(shell id -u)),sudo)
 test-browser: $(VENV)/.browser

@@ -29,7 +29,7 @@ def test_the_defaults_of_the_page_are_those_of_the_engine() -> None:
 
 @pytest.mark.parametrize("page", sorted((PROJECT / "docs").glob("*.md")), ids=lambda page: page.name)
 def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
-    for target, anchor in re.findall(r"\]\((?!http)([^)#]*)(?:#([^)]+))?\)", page.read_text()):
+    for target, anchor in re.findall(r"\]\((?!http|\.\./)([^)#]*)(?:#([^)]+))?\)", page.read_text()):
         linked = (page.parent / target).resolve() if target else page
         assert linked.exists(), target
         headings = re.findall(r"^#+ (.+)$", linked.read_text(), re.MULTILINE) if anchor else []

@@ -6,11 +6,13 @@ import io
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 from rich.console import Console
 from rich.text import Text
 
+from tests.support import pages, sample
 from tests.support.project import PROJECT
 from tests.support.steps import say
 
@@ -19,7 +21,7 @@ COLUMNS = 112
 WINDOW = """\
 <svg viewBox="0 0 {width} {height}" xmlns="http://www.w3.org/2000/svg">
 <style>
-.{unique_id}-matrix {{ font-family: ui-monospace, monospace; font-size: {char_height}px; line-height: {line_height}px; }}
+.{unique_id}-matrix {{ font-family: monospace; font-size: {char_height}px; line-height: {line_height}px; }}
 .{unique_id}-title {{ font-family: sans-serif; font-size: 18px; font-weight: bold; }}
 {styles}
 </style>
@@ -50,24 +52,30 @@ def window(command: str, printed: str) -> str:
 
 
 def page(html: str) -> str:
-    """Return a picture of the access page: its style and its body, in SVG."""
+    """Return a picture of the access page: its style and its body, in SVG, which browsers draw as HTML."""
     (style,) = re.findall(r"<style>(.*?)</style>", html, re.DOTALL)
     (body,) = re.findall(r"<body>\n(.*?)\n</body>", html, re.DOTALL)
-    height = 330 + 36 * body.count('<th scope="row">')
+    height = 340 + 36 * body.count('<th scope="row">')
     return PAGE.format(height=height, style=style.replace("body {", ".page {"), body=body)
 
 
 def main() -> None:
-    for file, command, words, draw in (
-        ("rules.svg", "manage.py rules --html", ["manage.py", "rules", "--html"], page),
-        ("demo.svg", "make demo ONCE=1", ["-m", "tests.e2e.demo", "--once"], None),
-    ):
-        say(f"{command} ...")
-        done = subprocess.run([sys.executable, *words], cwd=PROJECT, stdout=subprocess.PIPE, text=True, check=True)
-        picture = draw(done.stdout) if draw else window(command, done.stdout)
-        written = Path(PROJECT, "docs", file)
-        written.write_text(picture)
-        say(f"Wrote docs/{file}, {len(picture)} bytes.")
+    with tempfile.TemporaryDirectory() as folder:
+        clone = Path(folder) / "project"
+        subprocess.run(["git", "clone", "--quiet", PROJECT, clone], check=True)
+        if sample.is_here():  # the picture is of what the README makes of it
+            pages.follow(pages.section(PROJECT / "README.md", "Make it yours"), clone)
+        keep("rules.svg", page(printed(clone, "manage.py", "rules", "--html")))
+    keep("demo.svg", window("make demo ONCE=1", printed(PROJECT, "-m", "tests.e2e.demo", "--once")))
+
+
+def printed(folder: Path, *words: str) -> str:
+    return subprocess.run([sys.executable, *words], cwd=folder, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+def keep(file: str, picture: str) -> None:
+    (PROJECT / "docs" / file).write_text(picture)
+    say(f"docs/{file}, {len(picture)} bytes")
 
 
 if __name__ == "__main__":
