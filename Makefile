@@ -14,6 +14,7 @@ Run it
 Test it
   make test            Runs every test, those on the embedded AWS too.
   make test-unit       Runs the tests that need no embedded AWS.
+  make test-app        Runs the tests of your app, tests/test_*.py.
   make check           Checks lint, types and format.
   make format          Fixes what the linter and the formatter can fix.
 
@@ -25,6 +26,7 @@ Look deeper
   make mutants         Changes the code in many places and fails where no test notices.
   make audit           Asks PyPI for known vulnerabilities in what the locks name.
   make lock            Resolves requirements/*.in into the locks, with hashes.
+  make pictures        Draws the README's pictures again, from what the commands print.
   make clean           Removes .venv and what the tools have left.
 
 Deploy it: make setup installs what .venv/bin/python manage.py needs. Then manage.py ...
@@ -32,6 +34,7 @@ Deploy it: make setup installs what .venv/bin/python manage.py needs. Then manag
   token                Prints a token for development.
   why                  Says how a request is answered, for which reason, and how to fix it.
   secret               Makes a stage's secret, shows its versions, rotates it.
+  revoke               Ends the sessions of a user, or of everyone.
   deploy               Checks what must hold, deploys a stage and prints requests to try.
   smoke                Sends requests to a deployed stage and checks the answers.
   package              Writes a template and a package for CloudFormation.

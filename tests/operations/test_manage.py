@@ -256,6 +256,8 @@ def test_every_command_explains_itself(run: Run, words: list[str]) -> None:
     result = run(*words, "--help")
     assert result.exit_code == 0
     assert "Usage:" in result.output
+    commands = result.output.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
+    assert [line for line in commands if not re.search(r"[a-z0-9]\.$", line)] == []  # whole sentences, not cut off
 
 
 # local
