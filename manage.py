@@ -72,8 +72,8 @@ class Commands(click.Group):
 @click.group(
     cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="On this machine: local, then token and why in a second terminal. In your AWS account: secret create, deploy,"
-    " smoke. Each command says more with --help; README.md leads through them.",
+    epilog="On this machine: local, then token and why in a second terminal. In your AWS account: secret create,"
+    " deploy, smoke. Each command says more with --help; README.md leads through them.",
 )
 @click.pass_context
 def cli(ctx: click.Context) -> None:
@@ -321,9 +321,9 @@ def rotate_secret(project: Project, stage_name: str, token_lifetime: int | None,
 def deploy(project: Project, stage_name: str) -> None:
     """Check everything, deploy a stage, print requests to try.
 
-    It names the fix of whatever is wrong before anything is made. Then it runs `chalice deploy`, sets API Gateway's own
-    answers, and prints the URL and curl lines to paste. If the stage sets JWT_ROTATION_DAYS, Secrets Manager rotates the
-    secret from then on, and no longer once the setting is gone. Next: smoke.
+    It names the fix of whatever is wrong before anything is made. Then it runs `chalice deploy`, sets API Gateway's
+    own answers, and prints the URL and curl lines to paste. If the stage sets JWT_ROTATION_DAYS, Secrets Manager
+    rotates the secret from then on, and no longer once the setting is gone. Next: smoke.
     """
     chosen = stage.load(project, stage_name)
     show(deployment.preflight(chosen))
