@@ -153,8 +153,7 @@ def _decide(
         answered = decision.caller if decision.outcome is not Outcome.UNAUTHORIZED else None
         return decision, authorizer.answer(answered, case.table, STAGE_ARN) if answered else None
     except Exception as error:  # noqa: BLE001  # whatever it is, the authorizer answers 500, and that is to be said
-        reason, detail = authorizer.explain(error)
-        return replace(decision, outcome=Outcome.ERROR, reason=reason, detail=detail), None
+        return authorizer.failed(error, decision.route), None
 
 
 def _refused_at(decision: Decision) -> int:

@@ -6,6 +6,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from chalicelib.guard.decision import Failure, Reason
 from chalicelib.guard.revocations import Revocations
 from chalicelib.guard.tokens import Key
 
@@ -15,8 +16,10 @@ RETRY_AFTER, RETRY_STALE_AFTER = 3.0, 30.0
 EARLY_REFRESH_EVERY = 30.0
 
 
-class KeysUnavailable(Exception):
-    """There are no keys. The text names the fix and never a secret's value."""
+class KeysUnavailable(Failure):
+    """There are no keys."""
+
+    reason = Reason.KEYS_UNAVAILABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +42,7 @@ class KeySet:
 
 def described(error: Exception) -> str:
     """Return what a log may say: of an unexpected error only its type and place, for its text may hold a secret."""
-    if isinstance(error, KeysUnavailable):
+    if isinstance(error, Failure):
         return str(error)
     place = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__} in {place.name}, line {place.lineno}"
