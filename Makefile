@@ -34,7 +34,7 @@ Deploy it: make setup installs what .venv/bin/python manage.py needs. Then manag
   token                Prints a token for development.
   why                  Says how a request is answered, for which reason, and how to fix it.
   secret               Makes a stage's secret, shows its versions, rotates it.
-  revoke               Ends the sessions of a user, or of everyone.
+  revoke               Ends a user's sessions: refuses the tokens that were issued until now.
   deploy               Checks what must hold, deploys a stage and prints requests to try.
   smoke                Sends requests to a deployed stage and checks the answers.
   package              Writes a template and a package for CloudFormation.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
 import shlex
@@ -20,7 +21,8 @@ import click
 from chalicelib.guard.access import METHODS
 from chalicelib.guard.keys.cache import KeysUnavailable
 from chalicelib.guard.settings import Settings, SettingsError
-from operations import access_page, deployment, matrix, minting, requests, secret, smoke, stage
+from chalicelib.guard.tokens import MAX_SUBJECT_BYTES
+from operations import access_page, deployment, matrix, minting, requests, revocation, secret, smoke, stage
 from operations.fault import Fault
 from operations.project import Project
 from operations.requests import Request
@@ -36,6 +38,36 @@ class Seconds(click.ParamType[int]):
         if match is None:
             self.fail(f"{value!r} is no duration: write a number and s, m, h or d, like 1h", param, ctx)
         return int(match[1]) * UNITS[match[2]]
+
+
+class Moment(click.ParamType[int]):
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return Unix seconds, rounded up, so that no token of that second is left out."""
+        try:
+            seconds = float(value) if re.fullmatch(r"\d{1,10}", value) else self._seconds(value)
+        except (ValueError, OverflowError):
+            seconds = -1
+        if not 0 <= seconds <= time.time():
+            self.fail(
+                f"{value!r} is no time in the past: write it as 2026-11-25T10:00:00Z, or in Unix seconds", param, ctx
+            )
+        return math.ceil(seconds)
+
+    @staticmethod
+    def _seconds(text: str) -> float:
+        moment = datetime.fromisoformat(text)
+        return moment.timestamp() if moment.tzinfo is not None else -1  # nobody knows whose clock is meant
+
+
+def parse_subjects(_ctx: click.Context, _param: click.Parameter, texts: tuple[str, ...]) -> tuple[str, ...]:
+    for text in texts:
+        if re.search(r"eyJ[\w-]+\.[\w-]+\.", text):  # it is not repeated, and never written down
+            raise click.BadParameter("that is a token: write its subject, which manage.py why shows")
+        if not 0 < len(text.encode(errors="surrogatepass")) <= MAX_SUBJECT_BYTES or not text.isprintable():
+            raise click.BadParameter(f"{text[:40]!r} is no subject: printable text of 1 to {MAX_SUBJECT_BYTES} bytes")
+    return texts
 
 
 def parse_claims(_ctx: click.Context, _param: click.Parameter, texts: tuple[str, ...]) -> dict[str, Any]:
@@ -270,10 +302,11 @@ def secret_group() -> None:
 def create_secret(project: Project, stage_name: str) -> None:
     """Make the stage's secret, of 64 random bytes.
 
-    One that exists is left as it is. Next: deploy.
+    One that exists is left as it is. If the stage has a list of ended sessions (JWT_REVOCATIONS_SECRET_ID), an empty
+    one is made too. Next: deploy.
     """
-    made = secret.create(stage.load(project, stage_name))
-    click.echo(f"Made {made}\nNext: manage.py deploy --stage {stage_name}")
+    made = "".join(f"Made {arn}\n" for arn in secret.create(stage.load(project, stage_name)))
+    click.echo(f"{made}Next: manage.py deploy --stage {stage_name}")
 
 
 @secret_group.command("status")
@@ -313,6 +346,64 @@ def rotate_secret(project: Project, stage_name: str, token_lifetime: int | None,
             f" with its version as kid; authorizers know it within {ttl} s, or when they meet it, unless"
             " they looked for a new key within the last 30 s."
         )
+
+
+@cli.command(epilog="The list is in the secret that JWT_REVOCATIONS_SECRET_ID names; it holds subjects, never tokens.")
+@stage_option
+@click.option("--sub", "subjects", multiple=True, callback=parse_subjects, help="Whose; may be given more than once.")
+@click.option("--everyone", is_flag=True, help="Everyone's.")
+@click.option("--before", "until", type=Moment(), help="Tokens issued up to then, not now: ISO 8601 or Unix seconds.")
+@click.option("--list", "show_list", is_flag=True, help="Print whose sessions were ended, and change nothing.")
+@click.option(
+    "--forget", "forgotten", multiple=True, callback=parse_subjects, metavar="SUB", help="Take a subject off the list."
+)
+@click.option("--forget-everyone", is_flag=True, help="Take back --everyone.")
+@click.pass_obj
+def revoke(
+    project: Project,
+    stage_name: str,
+    subjects: tuple[str, ...],
+    until: int | None,
+    forgotten: tuple[str, ...],
+    *,
+    everyone: bool,
+    show_list: bool,
+    forget_everyone: bool,
+) -> None:
+    """End a user's sessions, or everyone's.
+
+    Tokens that were issued until now are refused, later ones are valid. It holds within seconds: the authorizer starts again with the new list, and API Gateway's cache is emptied.
+    """
+    ends, takes_back = bool(subjects or everyone), bool(forgotten or forget_everyone)
+    if [ends, takes_back, show_list].count(True) != 1 or (until is not None and not ends):
+        raise Fault("Write --sub SUB or --everyone, with --before TIME or not; or --list; or --forget SUB.")
+    chosen, now = stage.load(project, stage_name), time.time()
+    if show_list:
+        click.echo(matrix.as_text(revocation.rows(chosen, revocation.current(chosen))))
+        return
+    if takes_back:
+        revocation.forget(chosen, forgotten, everyone=forget_everyone, now=now)
+        whose = [*map(repr, forgotten), *(["everyone"] if forget_everyone else [])]
+        click.echo(f"Taken off the list: {', '.join(whose)}. Tokens that have not expired are valid again.")
+    else:
+        if until is None:  # the issuer's clock may be ahead by the leeway
+            until = math.ceil(now) + chosen.settings.requirements.leeway
+        revocation.end(chosen, subjects, everyone=everyone, until=until, now=now)
+        whose = [*map(repr, subjects), *(["everyone"] if everyone else [])]
+        click.echo("\n".join(about_ended(chosen, ", ".join(whose), until)))
+    said, seconds = revocation.spread(chosen, ended=ends)
+    click.echo("\n".join(said))
+    click.echo(f"It holds from {revocation.moment(math.ceil(time.time()) + seconds)} on.")
+
+
+def about_ended(chosen: stage.Stage, whose: str, until: int) -> Iterator[str]:
+    yield f"Tokens of {whose} that were issued up to {revocation.moment(until)} are refused."
+    kept = revocation.kept_until(chosen, until)
+    if kept is None:
+        yield "So is each of their tokens without iat while this is listed: it does not say when it was issued."
+        yield "It is listed until --forget takes it off: without JWT_MAX_LIFETIME_SECONDS any token may still be valid."
+    else:
+        yield f"It is listed until {kept}, when they have all expired."
 
 
 @cli.command()
