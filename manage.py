@@ -372,7 +372,8 @@ def revoke(
 ) -> None:
     """End a user's sessions, or everyone's.
 
-    Tokens that were issued until now are refused, later ones are valid. It holds within seconds: the authorizer starts again with the new list, and API Gateway's cache is emptied.
+    Tokens that were issued until now are refused, later ones are valid. It holds within seconds: the authorizer starts
+    again with the new list, and API Gateway's cache is emptied.
     """
     ends, takes_back = bool(subjects or everyone), bool(forgotten or forget_everyone)
     if [ends, takes_back, show_list].count(True) != 1 or (until is not None and not ends):
