@@ -34,11 +34,17 @@ def preflight(stage: Stage) -> Iterator[tuple[str, str]]:
         identity = stage.client("sts").get_caller_identity()
     yield "credentials", f"account {identity['Account']}, {identity['Arn']}"
     try:
-        found = sources.fetch(stage.settings).keys
+        found = sources.fetch(stage.settings)
     except keys.KeysUnavailable as failure:
+        listed = stage.settings.revocations_secret_id
+        has_secret = stage.settings.jwks_url is None or (listed and repr(listed) in str(failure))
         create = f" If it was never made: manage.py secret create --stage {stage.name}."
-        raise Fault(f"{failure}{create if stage.settings.jwks_url is None else ''}") from None
-    yield "keys", f"{stage.settings.jwks_url or stage.settings.secret_id}, {', '.join(str(key.id) for key in found)}"
+        raise Fault(f"{failure}{create if has_secret else ''}") from None
+    ids = ", ".join(str(key.id) for key in found.keys)
+    yield "keys", f"{stage.settings.jwks_url or stage.settings.secret_id}, {ids}"
+    if stage.settings.revocations_secret_id is not None:
+        subjects = f"{len(found.revocations.subjects)} subjects"
+        yield "ended sessions", f"{stage.settings.revocations_secret_id}, {subjects}"
 
 
 def check(stage: Stage) -> Iterator[tuple[str, str]]:
@@ -72,7 +78,7 @@ def check(stage: Stage) -> Iterator[tuple[str, str]]:
     listed = project.folder / "requirements.txt"
     yield "requirements", f"{requirements.check_hashes(listed)} in requirements.txt, with hashes or all without"
     if stage.settings.jwks_url is not None and "cryptography" not in requirements.names(listed):
-        raise Fault("JWT_JWKS_URL needs cryptography: add the line that the README gives to requirements.txt.")
+        raise Fault("JWT_JWKS_URL needs cryptography: add -r requirements/jwks.txt to requirements.txt.")
 
 
 def deploy(stage: Stage) -> Iterator[tuple[str, str]]:

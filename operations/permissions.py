@@ -80,14 +80,21 @@ def _check_policy(stage: Stage, name: str, function: str) -> None:
     log = f"log-group:/aws/lambda/{function}:*"
     if not may("logs:PutLogEvents", f"arn:aws:logs:{REGION_AND_ACCOUNT}:{log.replace('*', 'log-stream:any')}"):
         raise Fault(f".chalice/{file} does not let {name} write its log: put arn:*:logs:*:*:{log} in it.")
-    action = {AUTHORIZER: "GetSecretValue", ROTATION: "PutSecretValue"}.get(name)
-    if action is None or stage.settings.jwks_url is not None:
-        return
-    secret = stage.settings.secret_id
-    arn = f"arn:aws:secretsmanager:{REGION_AND_ACCOUNT}:secret:{secret}-AbCdEf"
-    if not may(f"secretsmanager:{action}", secret if secret.startswith("arn:") else arn):
-        wanted = secret if secret.startswith("arn:") else f"arn:*:secretsmanager:*:*:secret:{secret}-??????"
-        raise Fault(f".chalice/{file} does not let {name} use the secret {secret} ({action}): put {wanted} in it.")
+    for action, secret in _secrets(stage, name):
+        arn = f"arn:aws:secretsmanager:{REGION_AND_ACCOUNT}:secret:{secret}-AbCdEf"
+        if not may(f"secretsmanager:{action}", secret if secret.startswith("arn:") else arn):
+            wanted = secret if secret.startswith("arn:") else f"arn:*:secretsmanager:*:*:secret:{secret}-??????"
+            raise Fault(f".chalice/{file} does not let {name} use the secret {secret} ({action}): put {wanted} in it.")
+
+
+def _secrets(stage: Stage, function: str) -> Iterator[tuple[str, str]]:
+    """Yield what the function does in Secrets Manager, and with which secret."""
+    settings = stage.settings
+    action = {AUTHORIZER: "GetSecretValue", ROTATION: "PutSecretValue"}.get(function)
+    if action is not None and settings.jwks_url is None:
+        yield action, settings.secret_id
+    if function == AUTHORIZER and settings.revocations_secret_id is not None:
+        yield "GetSecretValue", settings.revocations_secret_id
 
 
 def views_own(stage: Stage) -> str:

@@ -11,6 +11,7 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ TABLE = """\
 | `wrong_issuer` | 401 | `iss` is not exactly `JWT_ISSUER` | fix the setting (a slash at the end counts), or use a token of this environment |
 | `wrong_audience` | 401 | the token is for none of `JWT_AUDIENCE`, or it names an audience and the setting is unset | fix the setting, or ask the issuer for a token for this API |
 | `wrong_claim_value` | 401 | `claim` is not exactly what `JWT_REQUIRED_CLAIMS` says | fix the setting, or send the right kind of token: an access token, not an ID token |
-| `revoked` | 401 | the sessions of this subject, or everyone's, were ended after the token was issued | sign in again: tokens that are issued later are valid; a token without `iat` counts as issued before |
+| `revoked` | 401 | the sessions of this subject, or everyone's, were ended after the token was issued | sign in again: tokens that are issued later are valid; one without `iat` counts as issued before; `manage.py revoke --list` shows the list, `--forget` takes a subject off it |
 | `no_permission` | 403 | the token is valid, and no role of it may do this; `roles` in the log are those that the table knows | `manage.py rules` shows who may: have the issuer give the caller such a role, or change `chalicelib/rules.py` |
 | `not_owner` | 403 | the caller may do this to its own alone, and the path names another | put the token's `sub` into the path, percent-encoded; `manage.py rules` shows which roles may for others |
 | `no_caller` | 401 | the API's function got no valid authorizer context: it was invoked past the gateway, or no authorizer is in front of the route | let API Gateway alone invoke it; register each route in app.py before `guard.protect(jwt_authorizer)` |
@@ -83,6 +84,8 @@ def advice(decision: Decision, case: Case) -> list[str]:
         said += [f"Here: {_about_the_key(case)}"]
     elif reason is Reason.NO_PERMISSION and caller:
         said += [f"Here: {sentence}" for sentence in _about_roles(caller.roles, case)]
+    elif reason is Reason.REVOKED and caller:
+        said += [f"Here: {_about_the_list(caller.subject, case)}"]
     elif reason is Reason.NOT_OWNER and caller:
         said += [f"Here: the path is of {name(case.owner)}, the token of {name(caller.subject)}"]
     if status == "401" and reason is not Reason.NO_CALLER:
@@ -126,6 +129,16 @@ def _about_the_key(case: Case) -> str:
     if case.signed_here:
         return "this machine's local secret signed it, not the stage's"
     return f"manage.py secret status --stage {case.stage} lists the versions of its secret{others}"
+
+
+def _about_the_list(subject: str, case: Case) -> str:
+    revoked = case.fetched.revocations
+    own, of_all = revoked.subjects.get(subject, -1), revoked.everyone
+    until = datetime.fromtimestamp(max(own, of_all), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    words = ["manage.py", "revoke", "--stage", case.stage or "STAGE"]
+    words += ["--forget", subject] if own >= of_all else ["--forget-everyone"]
+    whose = f"tokens of {name(subject)}" if own >= of_all else "everyone's tokens"
+    return f"{whose} that were issued up to {until} are refused; {shlex.join(words)} takes it back"
 
 
 def _about_roles(roles: frozenset[str], case: Case) -> Iterator[str]:

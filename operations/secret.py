@@ -9,6 +9,7 @@ from typing import Any
 
 from chalicelib.guard.keys.secret import field_of, hmac_keys, renewed
 from chalicelib.guard.settings import from_environment
+from operations import revocation
 from operations.fault import Fault
 from operations.minting import refuse_to_sign_for_a_provider
 from operations.project import ROTATION
@@ -18,23 +19,37 @@ from operations.stage import Stage, aws_errors
 TOKEN_LIFETIME = 24 * 3600
 
 
-def create(stage: Stage) -> str:
-    """Make the secret with a strong random value and return its ARN; Fault where there is one already."""
-    name = stage.settings.secret_id
-    if name.startswith("arn:"):
-        raise Fault(f"JWT_SECRET_ID of stage {stage.name} is an ARN: name the secret by its name to create it here.")
+def create(stage: Stage) -> list[str]:
+    """Make those of the stage's secrets that do not exist, and return their ARNs; Fault where there is none to make.
+
+    The key gets a strong random value. The list of ended sessions, where the stage has one, is empty.
+    """
+    listed = stage.settings.revocations_secret_id
+    wanted = [("JWT_SECRET_ID", stage.settings.secret_id, renewed({}, stage.settings), "JWT key")]
+    if listed is not None:
+        own_key = stage.settings.jwks_url is None
+        wanted = [*(wanted if own_key else []), (revocation.SETTING, listed, revocation.EMPTY, "Ended sessions")]
+    made, faults = [], []
     with aws_errors():
         client = stage.client("secretsmanager")
-        try:
-            made = client.create_secret(
-                Name=name, SecretString=renewed({}, stage.settings), Description=f"JWT key, stage {stage.name}"
-            )
-        except client.exceptions.ResourceExistsException:
-            raise Fault(
-                f"The secret {name} exists already and was left as it is: see manage.py secret status"
-                f" --stage {stage.name}."
-            ) from None
-    return str(made["ARN"])
+        for setting, name, value, what in wanted:
+            if name.startswith("arn:"):
+                faults.append(
+                    f"{setting} of stage {stage.name} is an ARN: name the secret by its name to create it here."
+                )
+                continue
+            try:
+                answer = client.create_secret(Name=name, SecretString=value, Description=f"{what}, stage {stage.name}")
+            except client.exceptions.ResourceExistsException:
+                faults.append(
+                    f"The secret {name} exists already and was left as it is: see manage.py secret status"
+                    f" --stage {stage.name}."
+                )
+            else:
+                made.append(str(answer["ARN"]))
+    if not made:
+        raise Fault(faults[0])
+    return made
 
 
 def status(stage: Stage) -> list[list[str]]:

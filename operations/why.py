@@ -112,7 +112,7 @@ def explain(authorization: str, method: str, path: str, project: Project, case: 
         said = read_as_iam(answer["policyDocument"], f"{STAGE_ARN}/{method}{path}")
         steps += _policy_steps(decision, answer["policyDocument"], said, table)
         if said != "Allow":
-            denied = replace(decision, outcome=Outcome.DENY, reason=Reason.NO_PERMISSION)
+            denied = decision._replace(outcome=Outcome.DENY, reason=Reason.NO_PERMISSION)
             return refused(denied, "API Gateway, by the authorizer's policy")
         # API Gateway hands the context over as text.
         context = {"principalId": answer["principalId"], **{key: str(text) for key, text in answer["context"].items()}}
@@ -147,13 +147,13 @@ def _decide(
     authorization: str, asked_for: Route | None, keys: Sequence[Key], case: Case, now: float
 ) -> tuple[Decision, Mapping[str, Any] | None]:
     """Return the authorizer's decision with these keys, and its answer if there is one."""
-    decision, given = Decision(Outcome.ERROR), KeySet(replace(case.fetched, keys=keys))
+    decision, given = Decision(Outcome.ERROR), KeySet(case.fetched._replace(keys=keys))
     try:
         decision = authorizer.decide(authorization, asked_for, case.table, given, case.settings.requirements, now)
         answered = decision.caller if decision.outcome is not Outcome.UNAUTHORIZED else None
         return decision, authorizer.answer(answered, case.table, STAGE_ARN) if answered else None
     except Exception as error:  # noqa: BLE001  # whatever it is, the authorizer answers 500, and that is to be said
-        return replace(decision, outcome=Outcome.ERROR, **authorizer.explain(error)), None
+        return authorizer.failed(error, decision.route), None
 
 
 def _refused_at(decision: Decision) -> int:

@@ -8,10 +8,10 @@ from typing import Any
 from chalicelib.guard import decision_log, policy
 from chalicelib.guard.access import Route, Table
 from chalicelib.guard.caller import Caller, to_context
-from chalicelib.guard.decision import Decision, Outcome, Reason
-from chalicelib.guard.keys.cache import CachedKeys, KeySet, KeysUnavailable, described
+from chalicelib.guard.decision import Decision, Failure, Outcome, Reason
+from chalicelib.guard.keys.cache import CachedKeys, KeySet, described
 from chalicelib.guard.keys.sources import key_source
-from chalicelib.guard.settings import Settings, SettingsError, allowed_origin, current_settings
+from chalicelib.guard.settings import allowed_origin, current_settings
 from chalicelib.guard.tokens import InvalidToken, Requirements, verify
 
 try:
@@ -24,18 +24,19 @@ class AuthorizerError(LocalGatewayException):
     """What API Gateway answers instead of a policy: 401 if the text is exactly `Unauthorized`, else 500."""
 
     def __init__(self, code: int, text: str, headers: dict[str, str]) -> None:
-        # For `chalice local`; on AWS the gateway responses of the API answer.
-        origin = allowed_origin()
-        self.CODE, self.text = code, text
+        self.CODE, self.text, origin = code, text, allowed_origin()
         headers |= {"Access-Control-Allow-Origin": origin} if origin else {}
+        # For `chalice local`; on AWS the gateway responses of the API answer.
         super().__init__(headers, json.dumps({"message": text}, separators=(",", ":")).encode())
 
     def __str__(self) -> str:
         return self.text
 
 
-class AnswerTooLarge(Exception):
+class AnswerTooLarge(Failure):
     """API Gateway would not take the answer; `manage.py deploy` checks that no caller gets such a one."""
+
+    reason = Reason.ANSWER_TOO_LARGE
 
 
 class Authorizer:
@@ -45,21 +46,18 @@ class Authorizer:
         self.table = table
 
     @cached_property
-    def settings(self) -> Settings:
-        return current_settings()
-
-    @cached_property
-    def keys(self) -> CachedKeys:
-        return key_source(self.settings)
+    def _source(self) -> tuple[Requirements, CachedKeys]:
+        settings = current_settings()
+        return settings.requirements, key_source(settings)
 
     def prepare(self) -> None:
         """Do what every first request needs while the function starts, when Lambda gives it its full processor."""
         for role in self.table.roles:
             _granted(self.table, frozenset({role}))
         try:
-            self.keys.current()
+            self._source[1].current()
         except Exception:  # noqa: BLE001  # an import that fails would hide it from the decision log
-            vars(self).pop("keys", None)  # so that the first request asks again, and logs what failed
+            vars(self).pop("_source", None)  # so that the first request asks again, and logs what failed
 
     def authorize(self, authorization: str, method_arn: str) -> dict[str, Any]:
         """Answer with the caller and a policy for the whole API; raise AuthorizerError."""
@@ -71,7 +69,7 @@ class Authorizer:
             if decision.caller is not None and decision.outcome is not Outcome.UNAUTHORIZED:
                 answered = answer(decision.caller, self.table, stage_arn)
         except Exception as error:  # noqa: BLE001  # whatever it is, it must become a 500 and never an Allow or a Deny
-            decision = Decision(Outcome.ERROR, route=route, **explain(error))
+            decision = failed(error, route)
         decision_log.write("authorizer", decision, since, self.table.roles)
         # Neither error carries its cause, which Lambda would log. API Gateway caches no 401 and no 500.
         if decision.outcome is Outcome.UNAUTHORIZED:
@@ -82,9 +80,9 @@ class Authorizer:
 
     def _decide(self, authorization: str, route: Route | None) -> Decision:
         # On an unknown key or bad signature, refresh once (rate-limited) and retry.
-        wanted = self.settings.requirements
-        decision = decide(authorization, route, self.table, self.keys.current(), wanted, time.time())
-        if decision.reason in {Reason.UNKNOWN_KEY, Reason.BAD_SIGNATURE} and (fresh := self.keys.refreshed()):
+        wanted, keys = self._source
+        decision = decide(authorization, route, self.table, keys.current(), wanted, time.time())
+        if decision.reason in (Reason.UNKNOWN_KEY, Reason.BAD_SIGNATURE) and (fresh := keys.refreshed()):
             return decide(authorization, route, self.table, fresh, wanted, time.time())
         return decision
 
@@ -109,10 +107,10 @@ def decide(
 def answer(caller: Caller, table: Table, stage_arn: str) -> dict[str, Any]:
     """Return the caller and a policy for the whole API; raise AnswerTooLarge. Pure."""
     patterns = _granted(table, caller.roles & table.roles)[1]
-    answered = to_context(caller, table.roles) | {"policyDocument": policy.document(stage_arn, patterns)}
-    if len(json.dumps(answered)) > policy.MAX_ANSWER_BYTES:
+    answered = to_context(caller, table.roles)
+    if len(json.dumps(answered)) + _policy_bytes(stage_arn, patterns) > policy.MAX_ANSWER_BYTES:
         raise AnswerTooLarge("API Gateway takes 8 KB: manage.py deploy says which roles need more.")
-    return answered
+    return answered | {"policyDocument": policy.document(stage_arn, patterns)}
 
 
 # The table knows few roles, and tokens repeat the same sets of them.
@@ -122,16 +120,12 @@ def _granted(table: Table, known_roles: frozenset[str]) -> tuple[frozenset[Route
     return permitted, policy.patterns(permitted, table.rules)
 
 
-def explain(error: Exception) -> dict[str, Any]:
-    """Return reason and detail. Of an unexpected error only the location: its message may hold a secret."""
-    for kind, reason in _OURS.items():
-        if isinstance(error, kind):
-            return {"reason": reason, "detail": str(error)}
-    return {"reason": Reason.UNEXPECTED, "detail": described(error)}
+@lru_cache(maxsize=256)
+def _policy_bytes(stage_arn: str, patterns: policy.Patterns) -> int:
+    return len(json.dumps({"policyDocument": policy.document(stage_arn, patterns)}))  # its braces are the comma
 
 
-_OURS = {
-    SettingsError: Reason.BAD_SETTING,
-    KeysUnavailable: Reason.KEYS_UNAVAILABLE,
-    AnswerTooLarge: Reason.ANSWER_TOO_LARGE,
-}
+def failed(error: Exception, route: Route | None) -> Decision:
+    """Return the decision that this error of ours makes."""
+    reason = error.reason if isinstance(error, Failure) else Reason.UNEXPECTED
+    return Decision(Outcome.ERROR, reason, None, route, detail=described(error))

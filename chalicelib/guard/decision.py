@@ -1,7 +1,7 @@
 """A decision of the authorizer or of the middleware, as a value, and the codes for why a request was refused."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from chalicelib.guard.access import Route
 from chalicelib.guard.caller import Caller
@@ -24,8 +24,13 @@ Reason = StrEnum(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Failure(Exception):
+    """A failure of ours, a 500. Its text is ours and goes to the log; it names the fix and no secret's value."""
+
+    reason = Reason.UNEXPECTED
+
+
+class Decision(NamedTuple):
     """What was decided about one request, and why."""
 
     outcome: Outcome

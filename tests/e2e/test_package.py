@@ -17,6 +17,7 @@ from typing import Any
 import jwt
 import pytest
 
+from tests.support import pages
 from tests.support.deployed import Deployed
 from tests.support.project import PROJECT, SERVICE, copy_project
 
@@ -111,7 +112,7 @@ def test_no_setting_of_the_operators_shell_reaches_a_stage(dev: Deployed, tmp_pa
     assert "shell.example" not in template
 
 
-def test_the_readme_lists_what_goes_to_lambda_with_versions_and_licences(template: Path) -> None:
+def test_the_page_lists_what_goes_to_lambda_with_licences(template: Path) -> None:
     with zipfile.ZipFile(template.with_name("deployment.zip")) as archive:
         packed = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
         listed = [described(email.message_from_bytes(archive.read(name))) for name in packed]
@@ -121,7 +122,7 @@ def test_the_readme_lists_what_goes_to_lambda_with_versions_and_licences(templat
     for name, locked in re.findall(r"^(\S+)==(\S+)", (PROJECT / "requirements/jwks.txt").read_text(), re.MULTILINE):
         assert version(name) == locked
         listed.append(described(metadata(name)))
-    table = (PROJECT / "README.md").read_text().split("## What goes to Lambda\n")[1].split("\n## ")[0]
+    table = pages.section(PROJECT / "docs" / "adopting.md", "What goes to Lambda")
     rows = re.findall(r"^\| ([\w-]+) \| ([\d.]+) \| ([^|]+) \|", table, re.MULTILINE)
     assert sorted(rows) == sorted(listed)
 

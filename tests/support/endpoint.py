@@ -130,7 +130,7 @@ class Endpoint:
                     self.wfile.write(part)
                     endpoint._held.wait(endpoint._pause)
 
-            do_GET = do_POST = answer  # noqa: N815  # http.server's names
+            do_GET = do_POST = do_PUT = do_DELETE = answer  # noqa: N815  # http.server's names
 
             def log_message(self, *_: object) -> None:
                 """Say nothing: the tests read `requests`."""

@@ -167,7 +167,7 @@ MAY_READ = {
 
 
 def with_installed(package: bytes, *modules: str) -> bytes:
-    """Return the package with what of this virtual environment the README's line for providers would put in."""
+    """Return the package with what of this virtual environment the line `-r requirements/jwks.txt` would put in."""
     packed = io.BytesIO(package)
     with zipfile.ZipFile(packed, "a") as archive:
         for module in modules:
