@@ -90,9 +90,8 @@ def signer_of(environment: Texts) -> Signer:
 
     def one_of(pattern: str, *names: str) -> str:
         name = next(filter(environment.get, names), names[0])
-        text = environment.get(name, "")
-        _require(re.fullmatch(pattern, text), f"{name} is not set, or not visible ASCII")
-        return text
+        _require(re.fullmatch(pattern, environment.get(name, "")), f"{name} is not set, or not visible ASCII")
+        return environment.get(name, "")
 
     for name in _LEFT_TO_BOTO3:
         _require(environment.get(name, "") in {"", os.devnull}, f"{name} is set")
@@ -111,13 +110,12 @@ def endpoint(environment: Texts, region: str) -> SplitResult:
         _require(domain, "AWS_REGION is in no partition that is known here")
         url = f"https://secretsmanager{'-fips' if fips else ''}.{region}.{domain}"
     else:
-        _require(
-            not fips and _URL.fullmatch(url), "AWS_ENDPOINT_URL is not a plain URL, or AWS_USE_FIPS_ENDPOINT is set"
-        )
+        usable = _URL.fullmatch(url) and not fips
+        _require(usable, "AWS_ENDPOINT_URL is not a plain URL, or AWS_USE_FIPS_ENDPOINT is set too")
     parts = urlsplit(url)
     # Whether NO_PROXY excepts this host is left to boto3 as well.
-    left = {name for name, value in environment.items() if value and name.lower() == f"{parts.scheme}_proxy"}
-    left |= on & {"AWS_USE_DUALSTACK_ENDPOINT"}
+    proxies = {name for name, value in environment.items() if value and name.lower() == f"{parts.scheme}_proxy"}
+    left = proxies | (on & {"AWS_USE_DUALSTACK_ENDPOINT"})
     _require(not left, f"{', '.join(left)} is set")
     return parts._replace(path=parts.path or "/")
 
@@ -172,5 +170,5 @@ def _ask(connection: HTTPConnection, url: SplitResult, body: bytes, signer: Sign
     # It can read com.amazonaws.secretsmanager#DecryptionFailure or DecryptionFailure:http://...
     code = str(members.get("__type") or "").partition(":")[0].rpartition("#")[2]
     # Letters alone, so that nothing that a server may echo gets into a log.
-    known = CallFailed(code if re.fullmatch("[A-Za-z]{1,64}", code) else f"HTTP {status}")
-    return known, status >= 500 or code in THROTTLED
+    plain = re.fullmatch("[A-Za-z]{1,64}", code)
+    return CallFailed(code if plain else f"HTTP {status}"), status >= 500 or code in THROTTLED
