@@ -4,7 +4,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from chalicelib.guard.decision import Failure, Reason
@@ -28,7 +28,7 @@ class Fetched:
     """Keys that verify, newest first; whose sessions were ended; and what an operator should know, in our own words."""
 
     keys: Sequence[Key]
-    revocations: Revocations
+    revocations: Revocations = field(default_factory=Revocations)
     notes: tuple[str, ...] = ()
 
 
