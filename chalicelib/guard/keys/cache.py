@@ -28,7 +28,7 @@ class Fetched(NamedTuple):
     """Keys that verify, newest first; whose sessions were ended; and what an operator should know, in our own words."""
 
     keys: Sequence[Key]
-    revocations: Revocations
+    revocations: Revocations = Revocations()
     notes: tuple[str, ...] = ()
 
 
@@ -58,7 +58,7 @@ class CachedKeys:
         self._fetch, self._ttl, self._clocks = fetch, ttl, clocks
         self._usable_for = ttl + max_stale
         self._lock, self._elapsed, self._read = threading.Lock(), 0.0, clocks()
-        self._kept, self._failure = Fetched((), Revocations()), ""  # never served: the first request fetches
+        self._kept, self._failure = Fetched(()), ""  # never served: the first request fetches
         self._fetched = self._next_fetch = self._next_early = -float("inf")
 
     def current(self) -> KeySet:
