@@ -245,6 +245,14 @@ def test_keys_are_as_old_as_the_question_that_they_answer(source: Source) -> Non
     assert source.cached.current().age == 5
 
 
+def test_keys_that_came_slowly_are_fetched_again_no_later(source: Source) -> None:
+    source.slow = 5
+    source.versions()
+    source.now, source.slow = 300, 0
+    source.versions()
+    assert source.fetches == 2
+
+
 def test_a_fetch_that_fails_slowly_is_not_repeated_at_once(source: Source) -> None:
     source.slow, source.down = 5, True
     for _ in range(3):

@@ -136,7 +136,11 @@ def test_a_key_without_use_and_algorithm_is_for_all_that_fit(
     assert get(client, signed("ES256")) == 401
 
 
-@pytest.mark.parametrize("unfit", [json.loads(get_default_algorithms()["RS256"].to_jwk(RSA)), jwk(WEAK_RSA, "RS256")])
+#: With `key_ops` of ["sign"].
+OPEN_SECRET = json.loads(ALGORITHMS["RS256"].to_jwk(RSA))
+
+
+@pytest.mark.parametrize("unfit", [OPEN_SECRET, {**OPEN_SECRET, "key_ops": ["verify"]}, jwk(WEAK_RSA, "RS256")])
 def test_a_published_private_key_or_a_weak_one_is_no_key_of_the_provider(
     client: Client, provider: Provider, unfit: dict[str, Any]
 ) -> None:
