@@ -279,6 +279,7 @@ def test_an_identity_provider_means_rs256_unless_others_are_listed() -> None:
         ({"JWT_JWKS_URL": "http://127.0.0.1.issuer.example/jwks.json"}, "JWT_JWKS_URL"),
         ({"JWT_JWKS_URL": "http://127.0.0.1@issuer.example/jwks.json"}, "JWT_JWKS_URL"),
         ({"JWT_JWKS_URL": "file:///etc/passwd"}, "JWT_JWKS_URL"),
+        ({"JWT_JWKS_URL": "file://localhost/etc/passwd"}, "JWT_JWKS_URL"),
         ({"JWT_JWKS_URL": "issuer.example/jwks.json"}, "JWT_JWKS_URL"),
         ({"JWT_JWKS_URL": "https://"}, "JWT_JWKS_URL"),
         ({"JWT_JWKS_URL": "https://[broken"}, "JWT_JWKS_URL"),

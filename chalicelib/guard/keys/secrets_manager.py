@@ -12,24 +12,21 @@ from chalicelib.guard.revocations import Revocations, parse
 from chalicelib.guard.settings import ENVIRONMENT, Settings
 from chalicelib.guard.tokens import Key
 
-Answer = Mapping[str, Any] | CallFailed
-
 
 def fetch(settings: Settings, notes: list[str]) -> list[Key]:
     """Return the keys of AWSCURRENT and, unless the settings refuse it, of AWSPREVIOUS; or raise KeysUnavailable."""
     labels = ("AWSCURRENT", "AWSPREVIOUS") if settings.accept_previous_key else ("AWSCURRENT",)
     answers = _answers(settings.secret_id, labels, notes)
     keys, previous = keys_of(answers["AWSCURRENT"], settings), answers.get("AWSPREVIOUS")
-    if previous is None or (isinstance(previous, CallFailed) and previous.code == "ResourceNotFoundException"):
-        return keys  # it was never rotated
+    never_rotated = isinstance(previous, CallFailed) and previous.code == "ResourceNotFoundException"
     try:
-        return keys + keys_of(previous, settings)
+        keys += [] if previous is None or never_rotated else keys_of(previous, settings)
     except Exception as error:  # noqa: BLE001  # the old key is a courtesy: whatever it is, the new one verifies
         notes.append(f"The previous version is left out: {described(error)}")
-        return keys
+    return keys
 
 
-def keys_of(answer: Answer, settings: Settings) -> list[Key]:
+def keys_of(answer: Mapping[str, Any] | CallFailed, settings: Settings) -> list[Key]:
     """Return the keys that one answer to GetSecretValue makes; KeysUnavailable if it makes none."""
     got, where = _got(answer, settings.secret_id), f"Secret {settings.secret_id!r}"
     return hmac_keys(field_of(got, settings), got["VersionId"], settings.requirements.algorithms, where)
@@ -46,7 +43,7 @@ def revocations(settings: Settings, notes: list[str]) -> Revocations:
         raise KeysUnavailable(f"Secret {secret_id!r} is no list of revocations: manage.py revoke makes one.") from None
 
 
-def _got(answer: Answer, secret_id: str) -> Mapping[str, Any]:
+def _got(answer: Mapping[str, Any] | CallFailed, secret_id: str) -> Mapping[str, Any]:
     if isinstance(answer, CallFailed):
         fix = (
             "check that it exists here, that the role may read it, and the credentials; locally, set AUTHORIZER_SECRET"
@@ -55,7 +52,7 @@ def _got(answer: Answer, secret_id: str) -> Mapping[str, Any]:
     return answer
 
 
-def _answers(secret_id: str, labels: Sequence[str], notes: list[str]) -> Mapping[str, Answer]:
+def _answers(secret_id: str, labels: Sequence[str], notes: list[str]) -> Mapping[str, Mapping[str, Any] | CallFailed]:
     if "AWS_LAMBDA_FUNCTION_NAME" in ENVIRONMENT:
         try:
             return secrets_http.get_secret_values(secret_id, labels, ENVIRONMENT)
@@ -64,7 +61,7 @@ def _answers(secret_id: str, labels: Sequence[str], notes: list[str]) -> Mapping
     # Imported here: most of what uses the engine needs no AWS client.
     from botocore.exceptions import BotoCoreError, ClientError
 
-    answers: dict[str, Answer] = {}
+    answers: dict[str, Mapping[str, Any] | CallFailed] = {}
     for label in labels:
         try:
             answers[label] = client().get_secret_value(SecretId=secret_id, VersionStage=label)
