@@ -25,7 +25,7 @@ def hmac_keys(secret: str, key_id: str | None, algorithms: Sequence[str], where:
             jwk = jwt.get_algorithm_by_name(algorithm).to_jwk(secret.encode(), as_dict=True)
             keys.append(Key(key_id, jwt.PyJWK({**jwk, "alg": algorithm}), any_kid=True))
         except (UnicodeEncodeError, jwt.InvalidKeyError):  # not UTF-8; too short, or what everybody may know
-            wanted = f"{SECRET_BYTES[algorithm]} bytes or more for {algorithm} (a public key or a JWK is none)"
+            wanted = f"{SECRET_BYTES[algorithm]} bytes or more for {algorithm} (UTF-8, and not a public key or a JWK)"
             raise KeysUnavailable(f"{where} holds no secret of {wanted}: {HOW_TO_MAKE_ONE}") from None
     return keys
 
