@@ -14,6 +14,7 @@ Run it
 Test it
   make test            Runs every test, those on the embedded AWS too.
   make test-unit       Runs the tests that need no embedded AWS.
+  make test-app        Runs the tests of your app, tests/test_*.py.
   make check           Checks lint, types and format.
   make format          Fixes what the linter and the formatter can fix.
 
@@ -25,6 +26,7 @@ Look deeper
   make mutants         Changes the code in many places and fails where no test notices.
   make audit           Asks PyPI for known vulnerabilities in what the locks name.
   make lock            Resolves requirements/*.in into the locks, with hashes.
+  make pictures        Draws the README's pictures again, from what the commands print.
   make clean           Removes .venv and what the tools have left.
 
 Deploy it: make setup installs what .venv/bin/python manage.py needs. Then manage.py ...
@@ -41,7 +43,7 @@ Each says more with --help.
 Each target installs what it needs into .venv. make PYTHON=python3.12 chooses the Python for it.
 endef
 
-.PHONY: help setup demo local load test test-unit test-browser bench check format lock fuzz mutants audit clean
+.PHONY: help setup demo local load pictures test test-unit test-app test-browser bench check format lock fuzz mutants audit clean
 .PHONY: given-python working-venv
 .NOTPARALLEL: # two pips in one virtual environment get into each other's way
 
@@ -113,6 +115,9 @@ local: $(READY)
 demo: $(VENV)/.demo
 	@exec $(BIN)/python -m tests.e2e.demo $(if $(ONCE),--once)
 
+pictures: $(VENV)/.demo
+	@exec $(BIN)/python -m tests.support.pictures
+
 load: $(VENV)/.demo
 	@exec $(BIN)/python -m tests.support.load $(if $(REQUESTS),--requests $(REQUESTS))
 
@@ -122,6 +127,9 @@ test: $(VENV)/.test $(if $(CI),check)
 
 test-unit: $(VENV)/.test
 	@$(BIN)/python -m pytest $(PARALLEL) -m "not e2e"
+
+test-app: $(VENV)/.test
+	@$(BIN)/python -m pytest tests/test_*.py
 
 ROOT := $(if $(filter-out 0,$(shell id -u)),sudo)
 test-browser: $(VENV)/.browser

@@ -101,16 +101,21 @@ class Commands(click.Group):
             raise Fault(str(error)) from None
 
 
-@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog="On this machine: local, then token and why in a second terminal. In your AWS account: secret create,"
+    " deploy, smoke. Each command says more with --help; README.md leads through them.",
+)
 @click.pass_context
 def cli(ctx: click.Context) -> None:
-    """Run the API on this machine, deploy it, and look at what it does."""
+    """Run the API on this machine, deploy it, and see why it answers as it does."""
     ctx.obj = ctx.obj or Project(Path(__file__).parent)
 
 
 @cli.command()
 @click.option("--sub", "subject", default="alice", show_default=True, help="The subject: who calls.")
-@click.option("--role", "roles", multiple=True, help="A role of the caller; may be given more than once.")
+@click.option("--role", "roles", multiple=True, help="A role of the caller; give one for each.")
 @click.option("--ttl", type=Seconds(), default="1h", show_default=True, help="How long the token lives.")
 @click.option(
     "--claim",
@@ -118,14 +123,18 @@ def cli(ctx: click.Context) -> None:
     multiple=True,
     callback=parse_claims,
     metavar="NAME=VALUE",
-    help="Another claim, or another value for one; the value is JSON or else text.",
+    help="A claim to add or replace; the value is JSON, else text.",
 )
 @click.option("--stage", "stage_name", help="Sign with this stage's secret in Secrets Manager.")
 @click.pass_obj
 def token(
     project: Project, subject: str, roles: tuple[str, ...], ttl: int, claims: dict[str, Any], stage_name: str | None
 ) -> None:
-    """Print a token for development, signed with AUTHORIZER_SECRET, this machine's local secret or a stage's."""
+    """Print a token for development.
+
+    It is signed with the stage's secret; without --stage, with AUTHORIZER_SECRET or the secret that `local` makes.
+    It has the claims that the settings ask for. With an identity provider there is none: it signs its tokens itself.
+    """
     for role in sorted(set(roles) - project.table.roles):
         click.echo(f"Note: the table does not know the role {role!r}, so it grants nothing.", err=True)
     if stage_name is None:
@@ -146,23 +155,23 @@ def note_lifetime(wanted: Settings, ttl: int) -> None:
 
 
 @cli.command(
-    epilog="Exit status: 0 the request is allowed, 1 it is refused, 2 it cannot be said (a wrong word, no key).",
+    epilog="Exit status: 0 if the request is allowed, 1 if it is refused, 2 if that cannot be said.",
     context_settings={"allow_extra_args": True},  # click would repeat them
 )
 @click.pass_context
 @click.argument("credential", metavar="TOKEN")
 @click.argument("method")
 @click.argument("path")
-@click.option("--stage", "stage_name", help="Judge with this stage's settings and secret; else with this machine's.")
+@click.option("--stage", "stage_name", help="Use this stage's settings and keys; else this machine's.")
 def why(ctx: click.Context, credential: str, method: str, path: str, stage_name: str | None) -> None:
-    """Say how a request is answered and why: each step of authorizer and middleware, and the fix.
+    """Say how a request is answered, why, and what to change.
 
-    TOKEN is - to read it from standard input, so that it stays out of the shell's history; else the token, with
-    or without Bearer in front ("Bearer eyJ..." in quotes); "" for a request without one. PATH comes after the
-    stage: /orders/7.
+    It shows each step of authorizer and middleware. TOKEN is - to read it from standard input, which keeps it out of
+    the shell's history; or the token, with or without Bearer ("Bearer eyJ..." in quotes); or "" for none. PATH is what
+    follows the stage in the URL: /orders/7.
 
-    Issuer, audience, subject and dates are shown. The token, its signature, the secret and other claims' values are
-    not.
+    Issuer, audience, subject and dates are shown. The token, its signature, the secret and the values of other claims
+    are not.
     """
     from operations import why  # the engine: for this command alone
 
@@ -199,11 +208,15 @@ def standard_input() -> str:
     is_flag=False,
     flag_value="-",
     metavar="[FILE]",
-    help="Write a page of HTML for an auditor to FILE, or print it.",
+    help="Write a page of HTML to FILE, or print it.",
 )
 @click.pass_obj
 def show_rules(project: Project, *, markdown: bool, html_file: str | None) -> None:
-    """Print who may call what, and where the table and app.py disagree."""
+    """Print who may call what, and what is wrong with it.
+
+    Wrong is where the table and app.py disagree: a row without a route, a route without a row, a route that is not
+    guarded as its row says. With --html it is a page to hand to an auditor.
+    """
     cells, wrong = matrix.cells(project.table), project.faults()
     if html_file is not None:
         revision = access_page.revision(project.folder)
@@ -219,10 +232,14 @@ def show_rules(project: Project, *, markdown: bool, html_file: str | None) -> No
 
 
 @cli.command()
-@click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True, help="Port to use.")
+@click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True, help="The port to serve at.")
 @click.pass_obj
 def local(project: Project, port: int) -> None:
-    """Run the API on this machine under `chalice local`; print tokens and curl lines that fit it."""
+    """Serve the API on this machine, with tokens to try it.
+
+    It runs `chalice local` and prints tokens and a curl line for each case of the table. Ctrl-C stops it. Next: change
+    a route or a row, and start it again.
+    """
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -276,16 +293,17 @@ def about_left_out(left_out: list[Request]) -> Iterator[str]:
 
 @cli.group("secret")
 def secret_group() -> None:
-    """Make and look at a stage's secret in Secrets Manager; never its value."""
+    """Make, show and rotate a stage's secret; never its value."""
 
 
 @secret_group.command("create")
 @stage_option
 @click.pass_obj
 def create_secret(project: Project, stage_name: str) -> None:
-    """Make the stage's secret with a strong random value; an existing one is left as it is.
+    """Make the stage's secret, of 64 random bytes.
 
-    Where the stage has a list of ended sessions (JWT_REVOCATIONS_SECRET_ID), an empty one is made as well.
+    One that exists is left as it is. If the stage has a list of ended sessions (JWT_REVOCATIONS_SECRET_ID), an empty
+    one is made too. Next: deploy.
     """
     made = "".join(f"Made {arn}\n" for arn in secret.create(stage.load(project, stage_name)))
     click.echo(f"{made}Next: manage.py deploy --stage {stage_name}")
@@ -295,18 +313,22 @@ def create_secret(project: Project, stage_name: str) -> None:
 @stage_option
 @click.pass_obj
 def secret_status(project: Project, stage_name: str) -> None:
-    """Print the secret's versions, their labels and ages."""
+    """Print the secret's versions, labels and ages."""
     click.echo(matrix.as_text(secret.status(stage.load(project, stage_name))))
 
 
 @secret_group.command("rotate")
 @stage_option
-@click.option("--token-lifetime", type=Seconds(), help="For how long tokens live; else as the stage bounds it, or 1d.")
-@click.option("--force", is_flag=True, help="Even if tokens that are still valid end by it.")
-@click.option("--leaked", is_flag=True, help="The key is known to others: rotate twice, so that no old key is left.")
+@click.option("--token-lifetime", type=Seconds(), help="How long tokens live; else JWT_MAX_LIFETIME_SECONDS, or 1d.")
+@click.option("--force", is_flag=True, help="Rotate even if that ends tokens that are valid.")
+@click.option("--leaked", is_flag=True, help="Rotate twice, so that no old key is left.")
 @click.pass_obj
 def rotate_secret(project: Project, stage_name: str, token_lifetime: int | None, *, force: bool, leaked: bool) -> None:
-    """Make a new key; the present one goes on to verify as the previous one."""
+    """Make a new key; the present one still verifies.
+
+    The one before it verifies no more, so it refuses while tokens that are signed with that may be valid. --leaked is
+    for a key that others know: all sessions end.
+    """
     chosen = stage.load(project, stage_name)
     version, safe = secret.rotate(chosen, token_lifetime, force=force or leaked)
     ttl = chosen.settings.key_ttl
@@ -348,9 +370,10 @@ def revoke(
     show_list: bool,
     forget_everyone: bool,
 ) -> None:
-    """End a user's sessions: refuse the tokens that were issued until now. Tokens issued later are valid.
+    """End a user's sessions, or everyone's.
 
-    It holds within seconds: the authorizer starts again with the new list, and API Gateway's cache is emptied.
+    Tokens that were issued until now are refused, later ones are valid. It holds within seconds: the authorizer starts
+    again with the new list, and API Gateway's cache is emptied.
     """
     ends, takes_back = bool(subjects or everyone), bool(forgotten or forget_everyone)
     if [ends, takes_back, show_list].count(True) != 1 or (until is not None and not ends):
@@ -388,14 +411,15 @@ def about_ended(chosen: stage.Stage, whose: str, until: int) -> Iterator[str]:
 @stage_option
 @click.pass_obj
 def deploy(project: Project, stage_name: str) -> None:
-    """Check what must hold, run `chalice deploy`, and print the URL and curl lines.
+    """Check everything, deploy a stage, print requests to try.
 
-    Where the stage sets JWT_ROTATION_DAYS, Secrets Manager rotates its secret from then on; where the setting has
-    gone, no longer.
+    It names the fix of whatever is wrong before anything is made. Then it runs `chalice deploy`, sets API Gateway's
+    own answers, and prints the URL and curl lines to paste. If the stage sets JWT_ROTATION_DAYS, Secrets Manager
+    rotates the secret from then on, and no longer once the setting is gone. Next: smoke.
     """
     chosen = stage.load(project, stage_name)
-    made, left_out = requests.plan(project.table, project.examples())
     show(deployment.preflight(chosen))
+    made, left_out = requests.plan(project.table, project.examples())
     show(deployment.deploy(chosen))
     click.echo(f"\n{chosen.project.app.app_name} answers on {chosen.api_url()}\n")
     if chosen.settings.jwks_url is None:
@@ -419,16 +443,15 @@ def with_known_subjects(made: list[Request]) -> list[Request]:
     return [request for request in made if not request.whose and request.caller != requests.NO_ROLE]
 
 
-@cli.command(
-    "smoke", epilog="Exit status: 0 every row holds, 1 one does not, 2 there was nothing to ask or to ask with."
-)
+@cli.command("smoke", epilog="Exit status: 0 if every answer is right, 1 if one is not, 2 if nothing could be asked.")
 @stage_option
 @click.pass_obj
 def smoke_test(project: Project, stage_name: str) -> None:
-    """Make requests to a deployed stage for each row of the table, and compare each answer with the one that is due.
+    """Send requests to a deployed stage and check the answers.
 
-    Tokens are minted for it. Where they come from an identity provider, variables in the environment must hold one
-    for each role that is needed: ADMIN_TOKEN for the role admin.
+    It tries each row of the table, with tokens that it makes. If tokens come from an identity provider, put one for
+    each role into the environment: ADMIN_TOKEN for the role admin. A request that has an effect is sent only if
+    .chalice/examples.json has an example of it.
     """
     chosen = stage.load(project, stage_name)
     made, left_out = requests.plan(project.table, project.examples())
@@ -477,7 +500,10 @@ def with_tokens_at_hand(made: list[Request], chosen: stage.Stage) -> tuple[list[
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.pass_obj
 def package(project: Project, stage_name: str, folder: Path) -> None:
-    """Write a SAM template and the functions' package into FOLDER, to deploy with CloudFormation."""
+    """Write a template and a package for CloudFormation.
+
+    They go into FOLDER, as sam.json and deployment.zip, and the commands that deploy them are printed.
+    """
     chosen = stage.load(project, stage_name)
     show(deployment.check(chosen))
     deployment.package(chosen, folder)

@@ -78,7 +78,7 @@ def check(stage: Stage) -> Iterator[tuple[str, str]]:
     listed = project.folder / "requirements.txt"
     yield "requirements", f"{requirements.check_hashes(listed)} in requirements.txt, with hashes or all without"
     if stage.settings.jwks_url is not None and "cryptography" not in requirements.names(listed):
-        raise Fault("JWT_JWKS_URL needs cryptography: add the line that the README gives to requirements.txt.")
+        raise Fault("JWT_JWKS_URL needs cryptography: add -r requirements/jwks.txt to requirements.txt.")
 
 
 def deploy(stage: Stage) -> Iterator[tuple[str, str]]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-#: Type of the response: status and message. The two that begin with DEFAULT stand for all others and keep their
+#: Type of the response: status and message. The two that begin with DEFAULT are for all others and keep their
 #: status; their message is API Gateway's. MISSING_AUTHENTICATION_TOKEN is what it says of a path that has no method.
 ANSWERS = {
     "UNAUTHORIZED": ("401", "Unauthorized"),

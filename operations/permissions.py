@@ -15,7 +15,7 @@ from operations.stage import Stage
 API = "api_handler"
 #: What these functions' policies are called; others are called after the function.
 _FILES = {API: "policy-api", AUTHORIZER: "policy-authorizer", ROTATION: "policy-rotation"}
-#: A stand-in for what only a deployment knows.
+#: In the place of what only a deployment knows.
 REGION_AND_ACCOUNT = "eu-central-1:123456789012"
 
 

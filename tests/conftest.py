@@ -39,7 +39,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
                 monkeypatch.setenv(name, value)
 
     ours = [name for name in os.environ if name.startswith(("AWS_", "JWT_", "CORS_ALLOWED_"))]
-    change(**dict.fromkeys(ours), AUTHORIZER_SECRET=SECRET, **NO_AWS)
+    change(**{**dict.fromkeys(ours), **NO_AWS, "AUTHORIZER_SECRET": SECRET})
     return change
 
 

@@ -1,9 +1,6 @@
-"""JSON Web Tokens and roles in front of a Chalice app: the engine. Replace this folder as a whole to upgrade.
+"""JSON Web Tokens and roles in front of a Chalice app: the engine. Replace this folder as a whole to upgrade."""
 
-`Guard` goes into app.py, `PUBLIC` and `OWNER` into the table, `caller_of` into views.
-"""
-
-from __future__ import annotations
+# `Guard` goes into app.py, `PUBLIC` and `OWNER` into the table, `caller_of` into views.
 
 from collections.abc import Callable
 from typing import Any
@@ -28,8 +25,7 @@ class Guard:
         self._authorizer = Authorizer(self.table)
         self._origin = settings.allowed_origin()
         if self._origin is not None:
-            # Chalice names `Authorization` to pages and allows no cookies, so a page can do no more than a program
-            # that has the token.
+            # Chalice names `Authorization` to pages and allows no cookies: a page can do what the token's holder can.
             app.api.cors = CORSConfig(allow_origin=self._origin, max_age=3600)
         app.register_middleware(self._check, "http")
 
@@ -41,14 +37,9 @@ class Guard:
         """Declare the function `rotate_secret` if JWT_ROTATION_DAYS is set for the stage; app.py must name it so."""
         if not settings.rotation_days():
             return None
-        from chalicelib.guard import rotation  # for this function alone
-        from chalicelib.guard.keys import secrets_manager
+        from chalicelib.guard.rotation import rotate_secret  # for this function alone
 
-        @self.app.lambda_function(name="rotate_secret")
-        def rotate_secret(event: dict[str, Any], _context: object) -> None:
-            rotation.rotate(event, self._authorizer.settings, secrets_manager.client())
-
-        return rotate_secret  # type: ignore[no-any-return]  # Chalice's decorators have no types
+        return self.app.lambda_function(name="rotate_secret")(rotate_secret)  # type: ignore[no-any-return]  # untyped
 
     def protect(self, authorizer: ChaliceAuthorizer) -> None:
         """Put `authorizer` in front of every route that is not PUBLIC. Call it after all routes are registered."""
@@ -61,7 +52,7 @@ class Guard:
             self._authorizer.prepare()
 
     def _check(self, request: Request | None, get_response: Callable[[Request], Response]) -> Response:
-        response = middleware.check(request, get_response, self.app.routes, self.table)
+        response = middleware.check(request, get_response, self.app, self.table)
         if self._origin is not None:  # Chalice adds it to what a view answers, but not to what a middleware does
             response.headers["Access-Control-Allow-Origin"] = self._origin
             response.headers["Access-Control-Expose-Headers"] = "WWW-Authenticate"

@@ -1,9 +1,4 @@
-"""The table's mechanics: what roles permit, and which row a request meets. Pure.
-
-A route that is in no row is closed to everyone.
-"""
-
-from __future__ import annotations
+"""The table's mechanics: what roles permit, and which row a request meets. Pure."""
 
 import re
 from collections.abc import Iterable, Iterator, Mapping

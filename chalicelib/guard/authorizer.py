@@ -1,20 +1,17 @@
 """The Lambda authorizer: an `Authorization` header becomes what API Gateway is answered."""
 
-from __future__ import annotations
-
 import json
 import time
-from contextlib import suppress
 from functools import cached_property, lru_cache, partial
 from typing import Any
 
 from chalicelib.guard import decision_log, policy
 from chalicelib.guard.access import Route, Table
 from chalicelib.guard.caller import Caller, to_context
-from chalicelib.guard.decision import Decision, Outcome, Reason
-from chalicelib.guard.keys.cache import CachedKeys, KeySet, KeysUnavailable, described
+from chalicelib.guard.decision import Decision, Failure, Outcome, Reason
+from chalicelib.guard.keys.cache import CachedKeys, KeySet, described
 from chalicelib.guard.keys.sources import key_source
-from chalicelib.guard.settings import Settings, SettingsError, allowed_origin, current_settings
+from chalicelib.guard.settings import allowed_origin, current_settings
 from chalicelib.guard.tokens import InvalidToken, Requirements, verify
 
 try:
@@ -27,18 +24,19 @@ class AuthorizerError(LocalGatewayException):
     """What API Gateway answers instead of a policy: 401 if the text is exactly `Unauthorized`, else 500."""
 
     def __init__(self, code: int, text: str, headers: dict[str, str]) -> None:
-        # For `chalice local`; on AWS the gateway responses of the API answer.
-        origin = allowed_origin()
-        self.CODE, self.text = code, text
+        self.CODE, self.text, origin = code, text, allowed_origin()
         headers |= {"Access-Control-Allow-Origin": origin} if origin else {}
+        # For `chalice local`; on AWS the gateway responses of the API answer.
         super().__init__(headers, json.dumps({"message": text}, separators=(",", ":")).encode())
 
     def __str__(self) -> str:
         return self.text
 
 
-class AnswerTooLarge(Exception):
+class AnswerTooLarge(Failure):
     """API Gateway would not take the answer; `manage.py deploy` checks that no caller gets such a one."""
+
+    reason = Reason.ANSWER_TOO_LARGE
 
 
 class Authorizer:
@@ -48,27 +46,30 @@ class Authorizer:
         self.table = table
 
     @cached_property
-    def settings(self) -> Settings:
-        return current_settings()
-
-    @cached_property
-    def keys(self) -> CachedKeys:
-        return key_source(self.settings)
+    def _source(self) -> tuple[Requirements, CachedKeys]:
+        settings = current_settings()
+        return settings.requirements, key_source(settings)
 
     def prepare(self) -> None:
-        """Do what every first request needs while the function starts, when Lambda gives it its full processor.
-
-        Raises nothing: what fails here is tried again, and logged, when a request comes.
-        """
+        """Do what every first request needs while the function starts, when Lambda gives it its full processor."""
         for role in self.table.roles:
-            _patterns(self.table, frozenset({role}))
-        with suppress(Exception):
-            self.keys.current()
+            _granted(self.table, frozenset({role}))
+        try:
+            self._source[1].current()
+        except Exception:  # noqa: BLE001  # an import that fails would hide it from the decision log
+            vars(self).pop("_source", None)  # so that the first request asks again, and logs what failed
 
     def authorize(self, authorization: str, method_arn: str) -> dict[str, Any]:
-        """Answer with the caller and a policy for the whole API; raise Unauthorized or AuthorizerFailure."""
-        since = decision_log.started()
-        decision, answered = self._answer(authorization, method_arn)
+        """Answer with the caller and a policy for the whole API; raise AuthorizerError."""
+        since, route, answered = decision_log.started(), None, None
+        try:
+            stage_arn, method, path = policy.parse_method_arn(method_arn)
+            route = self.table.match(method, path)
+            decision = self._decide(authorization, route)
+            if decision.caller is not None and decision.outcome is not Outcome.UNAUTHORIZED:
+                answered = answer(decision.caller, self.table, stage_arn)
+        except Exception as error:  # noqa: BLE001  # whatever it is, it must become a 500 and never an Allow or a Deny
+            decision = failed(error, route)
         decision_log.write("authorizer", decision, since, self.table.roles)
         # Neither error carries its cause, which Lambda would log. API Gateway caches no 401 and no 500.
         if decision.outcome is Outcome.UNAUTHORIZED:
@@ -77,25 +78,12 @@ class Authorizer:
             raise AuthorizerError(500, "Internal Server Error", {})
         return answered
 
-    def _answer(self, authorization: str, method_arn: str) -> tuple[Decision, dict[str, Any] | None]:
-        route = None
-        try:
-            stage_arn, method, path = policy.parse_method_arn(method_arn)
-            route = self.table.match(method, path)
-            decision = self._decide(authorization, route)
-            if decision.outcome is Outcome.UNAUTHORIZED or decision.caller is None:
-                return decision, None
-            return decision, answer(decision.caller, self.table, stage_arn)
-        except Exception as error:  # noqa: BLE001  # whatever it is, it must become a 500 and never an Allow or a Deny
-            reason, detail = explain(error)
-            return Decision(Outcome.ERROR, reason, route=route, detail=detail), None
-
     def _decide(self, authorization: str, route: Route | None) -> Decision:
-        """Decide with the keys at hand. On an unknown key or bad signature, refresh once (rate-limited) and retry."""
-        requirements = self.settings.requirements
-        decision = decide(authorization, route, self.table, self.keys.current(), requirements, time.time())
-        if decision.reason in {Reason.UNKNOWN_KEY, Reason.BAD_SIGNATURE} and (fresh := self.keys.refreshed()):
-            return decide(authorization, route, self.table, fresh, requirements, time.time())
+        # On an unknown key or bad signature, refresh once (rate-limited) and retry.
+        wanted, keys = self._source
+        decision = decide(authorization, route, self.table, keys.current(), wanted, time.time())
+        if decision.reason in (Reason.UNKNOWN_KEY, Reason.BAD_SIGNATURE) and (fresh := keys.refreshed()):
+            return decide(authorization, route, self.table, fresh, wanted, time.time())
         return decision
 
 
@@ -108,39 +96,36 @@ def decide(
         caller = verify(authorization, keys.fetched.keys, wanted, now)
     except InvalidToken as refused:
         return about(Outcome.UNAUTHORIZED, refused.reason, claim=refused.claim, kid=refused.unverified_kid)
+    about = partial(about, caller=caller, kid=caller.key_id)
     if keys.fetched.revocations.refuse(caller.subject, caller.issued_at):
-        return about(Outcome.UNAUTHORIZED, Reason.REVOKED, caller=caller, kid=caller.key_id)
-    if route in _permitted(table, caller.roles & table.roles):
-        return about(Outcome.ALLOW, caller=caller, kid=caller.key_id)
-    return about(Outcome.DENY, Reason.NO_PERMISSION, caller=caller, kid=caller.key_id)
+        return about(Outcome.UNAUTHORIZED, Reason.REVOKED)
+    if route in _granted(table, caller.roles & table.roles)[0]:
+        return about(Outcome.ALLOW)
+    return about(Outcome.DENY, Reason.NO_PERMISSION)
 
 
 def answer(caller: Caller, table: Table, stage_arn: str) -> dict[str, Any]:
     """Return the caller and a policy for the whole API; raise AnswerTooLarge. Pure."""
+    patterns = _granted(table, caller.roles & table.roles)[1]
     answered = to_context(caller, table.roles)
-    patterns = _patterns(table, caller.roles & table.roles)
-    answered["policyDocument"] = policy.document(stage_arn, patterns)
-    if len(json.dumps(answered)) > policy.MAX_ANSWER_BYTES:
-        raise AnswerTooLarge
-    return answered
+    if len(json.dumps(answered)) + _policy_bytes(stage_arn, patterns) > policy.MAX_ANSWER_BYTES:
+        raise AnswerTooLarge("API Gateway takes 8 KB: manage.py deploy says which roles need more.")
+    return answered | {"policyDocument": policy.document(stage_arn, patterns)}
 
 
-# A caller may have any of these sets of roles; the table knows few roles, and tokens repeat the same sets.
+# The table knows few roles, and tokens repeat the same sets of them.
 @lru_cache(maxsize=256)
-def _permitted(table: Table, known_roles: frozenset[str]) -> frozenset[Route]:
-    return table.permitted(known_roles)
+def _granted(table: Table, known_roles: frozenset[str]) -> tuple[frozenset[Route], policy.Patterns]:
+    permitted = table.permitted(known_roles)
+    return permitted, policy.patterns(permitted, table.rules)
 
 
 @lru_cache(maxsize=256)
-def _patterns(table: Table, known_roles: frozenset[str]) -> policy.Patterns:
-    return policy.patterns(table.permitted(known_roles), table.rules)
+def _policy_bytes(stage_arn: str, patterns: policy.Patterns) -> int:
+    return len(json.dumps({"policyDocument": policy.document(stage_arn, patterns)}))  # its braces are the comma
 
 
-def explain(error: Exception) -> tuple[Reason, str]:
-    if isinstance(error, SettingsError):
-        return Reason.BAD_SETTING, str(error)
-    if isinstance(error, KeysUnavailable):
-        return Reason.KEYS_UNAVAILABLE, str(error)
-    if isinstance(error, AnswerTooLarge):
-        return Reason.ANSWER_TOO_LARGE, "API Gateway takes 8 KB: manage.py deploy says which roles need more."
-    return Reason.UNEXPECTED, described(error)
+def failed(error: Exception, route: Route | None) -> Decision:
+    """Return the decision that this error of ours makes."""
+    reason = error.reason if isinstance(error, Failure) else Reason.UNEXPECTED
+    return Decision(Outcome.ERROR, reason, None, route, detail=described(error))

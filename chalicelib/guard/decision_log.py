@@ -1,10 +1,7 @@
-"""The decision log: a line of JSON for each decision, on standard output (in Lambda: CloudWatch Logs).
+"""The decision log: a line of JSON for each decision, on standard output (in Lambda: CloudWatch Logs)."""
 
-In Lambda a line is also CloudWatch's Embedded Metric Format: `_aws` names the members that are metrics, and
-those that are their dimensions. No agent and no call are needed.
-"""
-
-from __future__ import annotations
+# In Lambda a line is also CloudWatch's Embedded Metric Format: `_aws` names the members that are metrics, and
+# those that are their dimensions. No agent and no call are needed.
 
 import json
 import sys
@@ -28,39 +25,41 @@ def started() -> float:
 
 
 def write(
-    check: str, decision: Decision, since: float, known_roles: frozenset[str], request_id: str | None = None
+    check: str, decision: Decision, since: float, known_roles: frozenset[str], request: str | None = None
 ) -> None:
-    """Write one line. `check` is authorizer or middleware.
-
-    Never a token, a signature, a secret or a claim beyond subject and roles. JSON escapes whatever could end
-    a line, so a client's text cannot forge one; the route is the table's template, not the client's path.
-    """
-    caller, kid = decision.caller, decision.kid
+    """Write one line. `check` is authorizer or middleware; `request` is API Gateway's id of it."""
+    # Never a token, a signature, a secret or a claim beyond subject and roles. JSON escapes whatever could end
+    # a line, so a client's text cannot forge one; the route is the table's template, not the client's path.
+    caller, kid, (method, route) = decision.caller, decision.kid or "", decision.route or (None, None)
     _write(
-        check=check,
-        outcome=decision.outcome,
-        reason=decision.reason,
-        claim=decision.claim,
-        detail=decision.detail,
-        subject=caller and caller.subject,
-        roles=caller and sorted(caller.roles & known_roles),
-        method=decision.route and decision.route[0],
-        route=decision.route and decision.route[1],
-        keys_age_s=decision.keys_age and round(decision.keys_age, 1),
-        kid=kid if kid and len(kid) <= MAX_KID_LENGTH and kid.isprintable() else None,
-        duration_ms=_milliseconds(since),
-        request_id=request_id,
+        {
+            "check": check,
+            "outcome": decision.outcome,
+            "reason": decision.reason,
+            "claim": decision.claim,
+            "detail": decision.detail,
+            "subject": caller and caller.subject,
+            "roles": caller and sorted(caller.roles & known_roles),
+            "method": method,
+            "route": route,
+            "keys_age_s": decision.keys_age and round(decision.keys_age, 1),
+            "kid": kid if 0 < len(kid) <= MAX_KID_LENGTH and kid.isprintable() else None,
+            "duration_ms": _milliseconds(since),
+            "request_id": request,
+        },
+        "decisions",
     )
 
 
 def record_refresh(since: float, failure: str | None = None) -> None:
     """Write that keys were fetched, or why not; `failure` is text of our own."""
-    _write(event="keys", detail=failure, refresh_failures=int(failure is not None), refresh_ms=_milliseconds(since))
+    line = {"event": "keys", "detail": failure, "refresh_failures": int(failure is not None)}
+    _write(line | {"refresh_ms": _milliseconds(since)}, "refresh_failures")
 
 
 def note(detail: str) -> None:
     """Write a line about the keys; `detail` is text of our own."""
-    _write(event="keys", detail=detail)
+    _write({"event": "keys", "detail": detail}, None)
 
 
 def _milliseconds(since: float) -> float:
@@ -74,16 +73,14 @@ _EMBEDDED = {
 }
 
 
-def _write(**members: object) -> None:
+def _write(members: dict[str, object], metric: str | None) -> None:
     now, function, end = datetime.now(UTC), settings.function_name(), "}\n"
     line: dict[str, object] = {"time": now.isoformat(timespec="milliseconds")}
     line |= {name: value for name, value in members.items() if value is not None}
     if function is not None:
         line["function"] = function
-        metric = "refresh_failures"
-        if "outcome" in line:
-            metric, line["decisions"] = "decisions", 1
-        if metric in line:
+        if metric is not None:
+            line.setdefault(metric, 1)
             end = f',"_aws":{{"Timestamp":{int(now.timestamp() * 1000)},"CloudWatchMetrics":{_EMBEDDED[metric]}}}}}\n'
     # One write for the line and its end: `chalice local` answers in threads.
     sys.stdout.write(_AS_JSON(line)[:-1] + end)

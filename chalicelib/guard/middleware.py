@@ -1,30 +1,18 @@
-"""The second check: a middleware in front of every view looks at caller, method and route of each request.
+"""The second check: a middleware in front of every view looks at caller, method and route of each request."""
 
-It closes what the gateway cannot: an answer in API Gateway's cache that outlives the token, `*` in a policy
-that crosses `/`, a resource policy that allows, a function that is invoked past the gateway.
-"""
-
-from __future__ import annotations
+# It closes what the gateway cannot: an answer in API Gateway's cache that outlives the token, `*` in a policy
+# that crosses `/`, a resource policy that allows, a function that is invoked past the gateway.
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
 from urllib.parse import unquote
 
-from chalice.app import Request, Response
+from chalice.app import Chalice, Request, Response
 
 from chalicelib.guard import decision_log
 from chalicelib.guard.access import OWNER, PUBLIC, Route, Table
 from chalicelib.guard.caller import Caller, from_context
 from chalicelib.guard.decision import Decision, Outcome, Reason
-
-# RFC 6750 section 3: never without a parameter, and without an error code where there was no credential at all.
-_CHALLENGES: dict[Reason | None, str] = {
-    Reason.NO_PERMISSION: 'Bearer error="insufficient_scope"',
-    Reason.NOT_OWNER: 'Bearer error="insufficient_scope"',
-    Reason.EXPIRED: 'Bearer error="invalid_token"',
-    Reason.NO_CALLER: 'Bearer realm="api"',
-}
 
 
 def decide(route: Route, authorizer: object, parameters: Mapping[str, str], table: Table, now: float) -> Decision:
@@ -49,32 +37,30 @@ def _owns(subject: str, encoded: str) -> bool:
     return unquote(encoded, errors="surrogateescape") == subject and subject not in {".", ".."} and "/" not in subject
 
 
-def check(
-    request: Request | None,
-    get_response: Callable[[Request], Response],
-    routes: Mapping[str, Mapping[str, Any]],
-    table: Table,
-) -> Response:
-    """Pass the request to its view, or answer 401 or 403. `routes` are the app's."""
+def check(request: Request | None, get_response: Callable[[Request], Response], app: Chalice, table: Table) -> Response:
+    """Pass the request to its view, or answer 401 or 403."""
     since = decision_log.started()
     if request is None:  # an event that API Gateway never sends: Chalice found no route in it
-        decision = Decision(Outcome.UNAUTHORIZED, Reason.NO_CALLER)
-        decision_log.write("middleware", decision, since, table.roles)
-        return _refuse(decision)
-    if request.method not in routes.get(request.path, {}):
+        decision, request_id = Decision(Outcome.UNAUTHORIZED, Reason.NO_CALLER), None
+    elif request.method not in app.routes.get(request.path, {}):
         return get_response(request)  # there is no view to guard: Chalice answers 405
-    parameters, authorizer = request.uri_params or {}, request.context.get("authorizer")
-    decision = decide((request.method, request.path), authorizer, parameters, table, time.time())
-    decision_log.write("middleware", decision, since, table.roles, request.context.get("requestId"))
-    if decision.outcome is not Outcome.ALLOW:
-        return _refuse(decision)
-    request._caller = decision.caller  # type: ignore[attr-defined]  # the underscore keeps it out of to_dict()
-    return get_response(request)
-
-
-def _refuse(decision: Decision) -> Response:
+    else:
+        parameters, authorizer = request.uri_params or {}, request.context.get("authorizer")
+        decision = decide((request.method, request.path), authorizer, parameters, table, time.time())
+        request_id = request.context.get("requestId")
+    decision_log.write("middleware", decision, since, table.roles, request_id)
+    if request is not None and decision.outcome is Outcome.ALLOW:
+        request._caller = decision.caller  # type: ignore[attr-defined]  # the underscore keeps it out of to_dict()
+        return get_response(request)
     status, message = (403, "Forbidden") if decision.outcome is Outcome.DENY else (401, "Unauthorized")
-    return Response({"message": message}, {"WWW-Authenticate": _CHALLENGES[decision.reason]}, status)
+    return Response({"message": message}, {"WWW-Authenticate": _challenge(decision.reason)}, status)
+
+
+def _challenge(reason: Reason | None) -> str:
+    # RFC 6750 section 3: never without a parameter, and without an error code where there was no credential at all.
+    if reason is Reason.NO_CALLER:
+        return 'Bearer realm="api"'
+    return f'Bearer error="{"invalid_token" if reason is Reason.EXPIRED else "insufficient_scope"}"'
 
 
 def caller_of(request: Request | None) -> Caller:

@@ -1,13 +1,10 @@
-"""Permitted routes become the IAM policy that an authorizer answers with.
+"""Permitted routes become the IAM policy that an authorizer answers with. Pure."""
 
-Pure. The policy covers the whole API: API Gateway caches it for the token, not for the route that was asked for,
-and evaluates it again for every request. It limits the answer to 8 KB, so routes share a wildcard where that
-matches no other route.
-
-A pattern is `METHOD/path` with `*` for each parameter: what follows the stage in an ARN. `*` also crosses `/`.
-"""
-
-from __future__ import annotations
+# The policy covers the whole API: API Gateway caches it for the token, not for the route that was asked for,
+# and evaluates it again for every request. It limits the answer to 8 KB, so routes share a wildcard where that
+# matches no other route.
+#
+# A pattern is `METHOD/path` with `*` for each parameter: what follows the stage in an ARN. `*` also crosses `/`.
 
 import re
 from collections.abc import Callable, Iterable
@@ -50,20 +47,17 @@ def document(stage_arn: str, patterns: Patterns) -> dict[str, Any]:
 
 
 def patterns(permitted: frozenset[Route], routes: Iterable[Route]) -> Patterns:
-    """Return the patterns for a caller who may call `permitted` and nothing else of `routes`, all that the API has.
-
-    A public route counts as closed: API Gateway asks for no policy there.
-    """
+    """Return the patterns for a caller who may call `permitted` and nothing else of `routes`, all that the API has."""
+    # A public route counts as closed: API Gateway asks for no policy there.
     if not permitted:
         return Patterns((), ("*",))
     open_, closed = sorted(map(own_pattern, permitted)), sorted(map(own_pattern, set(routes) - permitted))
     # Denied explicitly: a resource policy's Allow would override an implicit deny.
     methods = {method for method, _ in permitted}
     deny = [f"{method}/*" for method in METHODS if method not in methods]
+    # Without a Deny that would refuse permitted requests: the middleware refuses what is left open here.
     for pattern in _cover([pattern for pattern in closed if pattern.split("/")[0] in methods], open_):
-        # Without a Deny that would refuse permitted requests: the middleware refuses what is left open here.
-        if not any(_goes_before(other, pattern) for other in filter(_meets(pattern), open_)):
-            deny.append(pattern)
+        deny += [pattern] * (not any(_goes_before(other, pattern) for other in filter(_meets(pattern), open_)))
     return Patterns(_needed(_cover(open_, closed)), _needed(deny))
 
 
@@ -90,7 +84,7 @@ def prefixes(wanted: list[str], others: list[str]) -> list[str]:
 
 
 def _cover(wanted: list[str], others: list[str]) -> list[str]:
-    """Return few patterns that match all of `wanted` and, beyond what these match themselves, none of the others."""
+    # Return few patterns that match all of `wanted` and, beyond what these match themselves, none of the others.
     found = prefixes(wanted, others)
     # Never `*/*`: no pattern is for every method and every path.
     for path in sorted({pattern.partition("/")[2] for pattern in found} - {"*"}):
@@ -101,7 +95,7 @@ def _cover(wanted: list[str], others: list[str]) -> list[str]:
 
 
 def _needed(found: list[str]) -> tuple[str, ...]:
-    """Return the patterns that no other one includes."""
+    # Return the patterns that no other one includes.
     for wide in [pattern for pattern in found if "*" in pattern]:
         inside = {*filter(_includes(wide), found)} - {wide}
         found = [pattern for pattern in found if pattern not in inside]
@@ -110,18 +104,18 @@ def _needed(found: list[str]) -> tuple[str, ...]:
 
 
 def _includes(pattern: str) -> Callable[[str], object]:
-    """Return a test of another pattern: does this one match every path that the other does?"""
+    # Return a test of another pattern: does this one match every path that the other does?
     return re.compile(re.escape(pattern).replace(r"\*", ".*")).fullmatch
 
 
 def _meets(pattern: str) -> Callable[[str], object]:
-    """Return a test of another pattern: is there a path that both match? A parameter there may have any value."""
+    # Return a test of another pattern: is there a path that both match? A parameter there may have any value.
     parts = (".*" if part == "*" else rf"(?:{re.escape(part)}|\*)" if part else "" for part in pattern.split("/"))
     return re.compile("/".join(parts)).fullmatch
 
 
 def _goes_before(route: str, pattern: str) -> bool:
-    """Whether API Gateway sends to this route requests that the pattern of another route matches as well."""
+    # Whether API Gateway sends to this route requests that the pattern of another route matches as well.
     # It prefers the literal segment from the left, so of two templates of one length the smaller one goes before:
     # `{` sorts after every literal. Where the lengths differ, `*` has crossed `/`: the request is of the other length.
     this, own = route.replace("*", "{"), pattern.replace("*", "{")

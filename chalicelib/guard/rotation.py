@@ -13,7 +13,12 @@ import jwt
 
 from chalicelib.guard import decision_log, tokens
 from chalicelib.guard.keys import secret, secrets_manager
-from chalicelib.guard.settings import Settings
+from chalicelib.guard.settings import Settings, current_settings
+
+
+def rotate_secret(event: dict[str, Any], _context: object) -> None:
+    """Do the one step that the event of Secrets Manager names."""
+    rotate(event, current_settings(), secrets_manager.client())
 
 
 class RotationError(Exception):

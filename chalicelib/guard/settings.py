@@ -1,7 +1,5 @@
 """The environment becomes Settings, checked once. The only reader of `os.environ`."""
 
-from __future__ import annotations
-
 import os
 import re
 from collections.abc import Mapping
@@ -10,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from chalicelib.guard.decision import Failure, Reason
 from chalicelib.guard.tokens import Requirements
 
 #: RFC 7518 section 3.2: the secret is at least as long as the hash.
@@ -29,8 +28,10 @@ MAX_CALLER_CLAIMS = 16
 HOW_TO_MAKE_ONE = """make one with: python3 -c "import secrets; print(secrets.token_urlsafe(64))\""""
 
 
-class SettingsError(Exception):
+class SettingsError(Failure):
     """A setting is wrong. The text names the variable, the fault and the fix, never a secret's value."""
+
+    reason = Reason.BAD_SETTING
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.support import embedded_aws
+from tests.support import embedded_aws, sample
 from tests.support.deployed import Deployed
 from tests.support.embedded_aws import EmbeddedAws
 from tests.support.project import copy_project
+
+#: Whoever has an app and a README of their own has no use for the tests of ours.
+collect_ignore = [] if sample.is_here() else ["test_readme.py"]
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -5,35 +5,41 @@ from __future__ import annotations
 import http.client
 import json
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
-from tests.conftest import PATH
-from tests.e2e.conftest import Answer, Deployed
+from tests.support.deployed import Answer, Deployed
 from tests.support.embedded_aws import EmbeddedAws
+from tests.support.events import request_event
 from tests.support.project import copy_project
 
+PATH = "/items"
 ORIGIN = "https://app.example.com"
 
 
 @pytest.fixture(scope="module")
 def guard(aws: EmbeddedAws, tmp_path_factory: pytest.TempPathFactory) -> Deployed:
-    """The stage prod, for the pages of one origin, deployed twice: as on every other day than the first."""
+    """A stage for the pages of one origin, deployed twice: as on every other day than the first."""
     project = copy_project(tmp_path_factory.mktemp("origin") / "project")
+    for file in (project / ".chalice" / "policy-api-dev.json", project / ".chalice" / "policy-authorizer-dev.json"):
+        text = file.read_text().replace("fixture-dev", "fixture-pages").replace("fixture-key-dev", "fixture-key-pages")
+        file.with_name(file.name.replace("dev", "pages")).write_text(text)
+    config = json.loads((project / ".chalice" / "config.json").read_text())
+    config["stages"]["pages"] = json.loads(json.dumps(config["stages"]["dev"]).replace("dev", "pages"))
+    (project / ".chalice" / "config.json").write_text(json.dumps(config))
     change_origin(project, ORIGIN)
-    deployed = Deployed(aws, project, "prod", "jwt-secret-key")
-    deployed.manage("secret", "create", "--stage", "prod")
-    deployed.manage("deploy", "--stage", "prod")
-    deployed.printed = deployed.manage("deploy", "--stage", "prod")
+    deployed = Deployed(aws, project, "pages", "fixture-key-pages")
+    deployed.manage("secret", "create", "--stage", "pages")
+    deployed.manage("deploy", "--stage", "pages")
+    deployed.printed = deployed.manage("deploy", "--stage", "pages")
     return deployed
 
 
 def change_origin(project: Path, origin: str) -> None:
     file = project / ".chalice" / "config.json"
     config = json.loads(file.read_text())
-    config["stages"]["prod"]["environment_variables"]["CORS_ALLOWED_ORIGIN"] = origin
+    config["stages"]["pages"]["environment_variables"]["CORS_ALLOWED_ORIGIN"] = origin
     file.write_text(json.dumps(config))
 
 
@@ -86,7 +92,7 @@ def test_a_path_that_no_route_has_is_a_404(guard: Deployed, path: str) -> None:
         assert cors(answer) == READABLE
 
 
-def test_our_own_trouble_is_a_500_that_says_nothing(guard: Deployed) -> None:
+def test_a_failure_of_ours_is_a_500_that_says_nothing(guard: Deployed) -> None:
     secrets = guard.aws.client("secretsmanager")
     secrets.delete_secret(SecretId=guard.secret_id, RecoveryWindowInDays=7)
     try:
@@ -99,31 +105,17 @@ def test_our_own_trouble_is_a_500_that_says_nothing(guard: Deployed) -> None:
     assert cors(answer) == READABLE
 
 
-def test_the_views_and_the_handler_lock_answer_the_allowed_origin(guard: Deployed) -> None:
+def test_views_and_middleware_answer_the_allowed_origin(guard: Deployed) -> None:
     admin = guard.token("admin")
     for answer, status in (
         (guard.ask("GET", admin), 200),
         (guard.ask("POST", admin, body=b"not json"), 400),
     ):
         assert (answer.status, answer.headers["access-control-allow-origin"]) == (status, ORIGIN)
-    past_the_gateway = guard.invoke("api_handler", event("GET", PATH)) or {}
+    past_the_gateway = guard.invoke("api_handler", request_event(None, "GET", PATH)) or {}
     headers = {name.lower(): text for name, text in past_the_gateway["headers"].items()}
     assert past_the_gateway["statusCode"] == 401
     assert {name: headers[name] for name in READABLE} == READABLE
-
-
-def event(method: str, path: str) -> dict[str, Any]:
-    """Return what API Gateway invokes the API's function with, but without a caller."""
-    return {
-        "requestContext": {"httpMethod": method, "resourcePath": path},
-        "headers": {},
-        "multiValueHeaders": {},
-        "pathParameters": None,
-        "multiValueQueryStringParameters": None,
-        "stageVariables": None,
-        "body": None,
-        "isBase64Encoded": False,
-    }
 
 
 def test_a_preflight_is_answered_without_a_token(guard: Deployed) -> None:
@@ -152,21 +144,21 @@ def test_an_origin_that_no_browser_sends_is_refused_before_anything_is_deployed(
     change_origin(guard.project, ORIGIN + "/")
     try:
         with pytest.raises(AssertionError, match=r"CORS_ALLOWED_ORIGIN.*slash at the end"):
-            guard.manage("deploy", "--stage", "prod")
+            guard.manage("deploy", "--stage", "pages")
     finally:
         change_origin(guard.project, ORIGIN)
 
 
 def test_deploying_by_chalice_alone_takes_the_responses_away_and_our_deploy_puts_them_again(guard: Deployed) -> None:
-    guard.chalice("deploy", "--stage", "prod")
+    guard.chalice("deploy", "--stage", "pages")
     assert cors(guard.ask("GET")) == {}
     assert guard.ask("GET").status == 401
-    guard.manage("deploy", "--stage", "prod")
+    guard.manage("deploy", "--stage", "pages")
     assert cors(guard.ask("GET")) == READABLE
 
 
 def test_the_template_of_package_holds_the_same_responses(guard: Deployed, tmp_path: Path) -> None:
-    guard.manage("package", "--stage", "prod", str(tmp_path))
+    guard.manage("package", "--stage", "pages", str(tmp_path))
     template = json.loads((tmp_path / "sam.json").read_text())
     packaged = template["Resources"]["RestAPI"]["Properties"]["GatewayResponses"]
     deployed = guard.aws.client("apigateway").get_gateway_responses(restApiId=guard.api_id)["items"]

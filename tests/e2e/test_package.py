@@ -17,10 +17,11 @@ from typing import Any
 import jwt
 import pytest
 
-from tests.e2e.conftest import Deployed
-from tests.support.project import PROJECT, copy_project
+from tests.support import pages
+from tests.support.deployed import Deployed
+from tests.support.project import PROJECT, SERVICE, copy_project
 
-STACK = "api-guard-dev"
+STACK = "fixture-packaged"
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +41,7 @@ def test_the_template_passes_cfn_lint(template: Path) -> None:
     assert lint(template) == ""
 
 
-POLICIES = sorted((PROJECT / ".chalice").glob("policy-*.json"))
+POLICIES = sorted((SERVICE / ".chalice").glob("policy-*.json"))
 
 
 def policy_template(policy: dict[str, Any], to: Path) -> Path:
@@ -63,29 +64,55 @@ def test_each_policy_passes_cfn_lints_rules_for_iam(file: Path, tmp_path: Path) 
     ],
 )
 def test_the_linter_would_find_a_mistake_in_a_policy(old: str, new: str, rule: str, tmp_path: Path) -> None:
-    spoiled = json.loads(POLICIES[0].read_text().replace(old, new))
-    assert rule in lint(policy_template(spoiled, tmp_path / "template.json"))
+    changed = json.loads(POLICIES[0].read_text().replace(old, new))
+    assert rule in lint(policy_template(changed, tmp_path / "template.json"))
 
 
 @pytest.mark.parametrize("stage", ["dev", "prod"])
 def test_each_policy_is_for_one_function_of_one_stage(stage: str) -> None:
-    config = json.loads((PROJECT / ".chalice" / "config.json").read_text())
+    config = json.loads((SERVICE / ".chalice" / "config.json").read_text())
     functions = config["stages"][stage]["lambda_functions"]
     # The authorizer and the rotation must mean the same secret, and the same field of it.
     assert not any("environment_variables" in function for function in functions.values())
     assert config["autogen_policy"] is False
-    for function, log in (
-        ("api_handler", f"api-guard-{stage}"),
-        ("jwt_authorizer", f"api-guard-{stage}-jwt_authorizer"),
-        ("rotate_secret", f"api-guard-{stage}-rotate_secret"),
-    ):
-        text = (PROJECT / ".chalice" / functions[function]["iam_policy_file"]).read_text()
+    for function, its in functions.items():
+        text = (SERVICE / ".chalice" / its["iam_policy_file"]).read_text()
+        log = f"fixture-{stage}" + ("" if function == "api_handler" else f"-{function}")
         assert f'log-group:/aws/lambda/{log}"' in text
         assert ("secretsmanager" in text) == (function != "api_handler")
         assert not re.search(r'"(Resource|Action)": "?\[?\s*"\*"', text)
 
 
-def test_the_readme_lists_what_goes_to_lambda_with_versions_and_licences(template: Path) -> None:
+@pytest.fixture(scope="module")
+def rotating(dev: Deployed, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The template of the stage that sets JWT_ROTATION_DAYS."""
+    out = tmp_path_factory.mktemp("rotating")
+    dev.manage("package", "--stage", "prod", str(out))
+    return out / "sam.json"
+
+
+def test_a_template_schedules_the_rotation_that_its_stage_asks_for(template: Path, rotating: Path) -> None:
+    assert lint(rotating) == ""
+    resources = json.loads(rotating.read_text())["Resources"]
+    rotation = resources["Rotation"]["Properties"]
+    assert rotation["SecretId"] == "fixture-key"
+    assert rotation["RotationRules"] == {"AutomaticallyAfterDays": 30}
+    assert rotation["RotateImmediatelyOnUpdate"] is False
+    (function,) = (name for name, its in resources.items() if its["Properties"].get("Handler") == "app.rotate_secret")
+    assert rotation["RotationLambdaARN"] == {"Fn::GetAtt": [function, "Arn"]}
+    assert not {"Rotation", "RotationPermission"} & json.loads(template.read_text())["Resources"].keys()
+
+
+def test_no_setting_of_the_operators_shell_reaches_a_stage(dev: Deployed, tmp_path: Path) -> None:
+    shell = dev.aws.environment(JWT_ROTATION_DAYS="30", CORS_ALLOWED_ORIGIN="https://shell.example")
+    command = [sys.executable, "manage.py", "package", "--stage", "dev", str(tmp_path)]
+    subprocess.run(command, cwd=dev.project, env=shell, capture_output=True, check=True)
+    template = (tmp_path / "sam.json").read_text()
+    assert "rotate_secret" not in template
+    assert "shell.example" not in template
+
+
+def test_the_page_lists_what_goes_to_lambda_with_licences(template: Path) -> None:
     with zipfile.ZipFile(template.with_name("deployment.zip")) as archive:
         packed = [name for name in archive.namelist() if name.endswith(".dist-info/METADATA")]
         listed = [described(email.message_from_bytes(archive.read(name))) for name in packed]
@@ -95,7 +122,7 @@ def test_the_readme_lists_what_goes_to_lambda_with_versions_and_licences(templat
     for name, locked in re.findall(r"^(\S+)==(\S+)", (PROJECT / "requirements/jwks.txt").read_text(), re.MULTILINE):
         assert version(name) == locked
         listed.append(described(metadata(name)))
-    table = (PROJECT / "README.md").read_text().split("## What goes to Lambda\n")[1].split("\n## ")[0]
+    table = pages.section(PROJECT / "docs" / "adopting.md", "What goes to Lambda")
     rows = re.findall(r"^\| ([\w-]+) \| ([\d.]+) \| ([^|]+) \|", table, re.MULTILINE)
     assert sorted(rows) == sorted(listed)
 
@@ -108,13 +135,13 @@ def test_chalice_packs_no_file_that_the_lock_does_not_name(dev: Deployed, tmp_pa
     project = copy_project(tmp_path / "project")
     locked = (project / "requirements.txt").read_text()
     (project / "requirements.txt").write_text(re.sub(r"sha256:\w{4}", "sha256:0000", locked))
-    spoiled = Deployed(dev.aws, project, "dev", dev.secret_id)
+    changed = Deployed(dev.aws, project, "dev", dev.secret_id)
     with pytest.raises(AssertionError, match="DO NOT MATCH THE HASHES"):
-        spoiled.chalice("package", "--stage", "dev", str(tmp_path / "out"))
+        changed.chalice("package", "--stage", "dev", str(tmp_path / "out"))
 
 
 def test_no_stage_holds_a_secret() -> None:
-    config = (PROJECT / ".chalice" / "config.json").read_text()
+    config = (SERVICE / ".chalice" / "config.json").read_text()
     assert "AUTHORIZER_SECRET" not in config
     assert not re.search(r"[A-Za-z0-9_-]{40,}", config)
 
@@ -144,8 +171,8 @@ def test_cloudformation_makes_a_working_api_of_it(dev: Deployed, template: Path)
     assert [packaged.ask("GET", user).status, packaged.ask("POST", user).status] == [200, 403]
     assert [packaged.ask("GET", admin).status, packaged.ask("POST", admin).status] == [200, 200]
     assert packaged.ask("GET").status == 401
-    spoiled = jwt.encode({"sub": "alice", "roles": ["admin"], "exp": int(time.time()) + 60}, "x" * 64)
-    assert packaged.ask("GET", spoiled).status == 401
+    forged = jwt.encode({"sub": "alice", "roles": ["admin"], "exp": int(time.time()) + 60}, "x" * 64)
+    assert packaged.ask("GET", forged).status == 401
 
 
 class Packaged(Deployed):

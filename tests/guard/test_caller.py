@@ -52,20 +52,6 @@ def test_a_context_of_another_form_is_no_caller(odd: Any) -> None:
         from_context(odd)
 
 
-@pytest.mark.parametrize(
-    ("odd", "said"),
-    [
-        (None, "no authorizer context"),
-        (context(roles=None), "principalId or roles has another form"),
-        (context(exp="soon"), "exp has another form"),
-        (context(caller_claims="[]"), "caller_claims has another form"),
-    ],
-)
-def test_a_context_of_another_form_is_named(odd: Any, said: str) -> None:
-    with pytest.raises(ValueError, match=f"^{said}$"):
-        from_context(odd)
-
-
 def test_the_largest_claims_that_may_be_sent_arrive() -> None:
     text = json.dumps({"a": "x" * (MAX_CLAIMS_BYTES - len('{"a": ""}'))})
     assert len(text) == MAX_CLAIMS_BYTES

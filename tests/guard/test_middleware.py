@@ -242,7 +242,7 @@ def test_without_a_caller_a_view_gets_an_error_that_says_so() -> None:
 def test_a_method_without_a_view_is_handed_on_to_chalice(fixture_service: Service, log: Log) -> None:
     for event in (request_event(None, path="/nowhere"), request_event(None, "PUT")):
         request = Request(event)
-        assert check(request, lambda given: given, fixture_service.app.routes, TABLE) is request  # type: ignore[arg-type, return-value]  # a view that answers what it gets
+        assert check(request, lambda given: given, fixture_service.app, TABLE) is request  # type: ignore[arg-type, return-value]  # a view that answers what it gets
     assert log() == []
     assert fixture_service.app(request_event(None, "PUT"), None)["statusCode"] == 405
 

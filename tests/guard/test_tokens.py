@@ -6,11 +6,12 @@ import base64
 import contextlib
 import json
 import time
-from dataclasses import replace
 from typing import Any
 
 import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
+from jwt.algorithms import ECAlgorithm
 
 from chalicelib.guard.caller import MAX_CLAIMS_BYTES, Caller
 from chalicelib.guard.decision import Reason
@@ -360,11 +361,17 @@ def test_a_truncated_signature_is_refused() -> None:
     assert refusal(sign(claims())[:-4]) in {Reason.BAD_SIGNATURE, Reason.MALFORMED}
 
 
-def test_a_kid_that_names_no_key_is_refused_though_one_would_fit() -> None:
-    keys = [replace(key, any_kid=False) for key in hmac_keys(SECRET, "new", ("HS256",), "a provider's keys are so")]
-    assert verify(sign(claims(), kid="new"), keys, Requirements(), time.time())
+def test_a_public_key_is_not_tried_for_the_kid_of_another() -> None:
+    private = ec.generate_private_key(ec.SECP256R1())
+    published = ECAlgorithm.to_jwk(private.public_key(), as_dict=True)
+    keys, wanted = [Key("new", jwt.PyJWK(published, "ES256"))], Requirements(("ES256",))
+
+    def signed(kid: str) -> str:
+        return jwt.encode(claims(), private, "ES256", {"kid": kid})
+
+    assert verify(signed("new"), keys, wanted, time.time())
     with pytest.raises(InvalidToken) as refused:
-        verify(sign(claims(), kid="gone"), keys, Requirements(), time.time())
+        verify(signed("gone"), keys, wanted, time.time())
     assert (refused.value.reason, refused.value.unverified_kid) == (Reason.UNKNOWN_KEY, "gone")
 
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import socket
 import stat
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -256,6 +256,8 @@ def test_every_command_explains_itself(run: Run, words: list[str]) -> None:
     result = run(*words, "--help")
     assert result.exit_code == 0
     assert "Usage:" in result.output
+    commands = result.output.partition("Commands:\n")[2].partition("\n\n")[0].splitlines()
+    assert [line for line in commands if not re.search(r"[a-z0-9]\.$", line)] == []  # whole sentences, not cut off
 
 
 # local
@@ -320,6 +322,8 @@ def test_the_local_secret_is_strong_readable_by_its_owner_alone_and_kept(project
     assert accepted(minted, secrets[0]).roles == {"user"}
 
 
-def test_the_local_secret_is_ignored_by_git() -> None:
-    command: Sequence[Any] = ["git", "check-ignore", "-q", PROJECT / ".chalice" / "local-secret"]
-    assert subprocess.run(command, cwd=PROJECT, check=False).returncode == 0
+def test_the_local_secret_is_ignored_by_git(tmp_path: Path) -> None:
+    shutil.copy(PROJECT / ".gitignore", tmp_path)
+    subprocess.run(["git", "init", "-q", tmp_path], check=True)
+    command = ["git", "-C", tmp_path, "check-ignore", "-q", ".chalice/local-secret"]
+    assert subprocess.run(command, check=False).returncode == 0

@@ -39,6 +39,7 @@ class Deployed:
     secret_id: str
     printed: str = ""  # by `manage.py deploy`
     without: tuple[str, ...] = ()  # these variables
+    api_stage: str = ""  # the name in the API's URL, where it is another
 
     def run(self, *command: str) -> str:
         """Run a command in the project, for which the embedded AWS is AWS; return what it prints."""
@@ -75,7 +76,7 @@ class Deployed:
         return jwt.encode(claims, key or self.signing_key(), algorithm="HS256")
 
     def ask(self, method: str, token: str | None = None, path: str = "/items", body: bytes | None = None) -> Answer:
-        url = urlsplit(self.aws.api_url(self.api_id, self.stage) + path)
+        url = urlsplit(self.aws.api_url(self.api_id, self.api_stage or self.stage) + path)
         headers = {"Content-Type": "application/json"} | ({} if token is None else {"Authorization": token})
         if method == "POST" and body is None:
             body = b'{"key":"value"}'
@@ -103,6 +104,16 @@ class Deployed:
         """Return the function's decision log, oldest line first."""
         lines = [json.loads(line) for line in self.log(name) if line.startswith('{"time"')]
         return sorted(lines, key=lambda line: str(line["time"]))
+
+    def decision(self, name: str, **due: Any) -> dict[str, Any]:
+        """Return the one decision of the function that is as due; on a busy machine its line comes a while later."""
+        for _ in range(50):
+            found = [line for line in self.decisions(name) if all(line.get(member) == due[member] for member in due)]
+            if found:
+                (line,) = found
+                return line
+            time.sleep(0.2)
+        raise AssertionError(f"no line of {due}: {self.decisions(name)[-5:]}")
 
     def restart(self, name: str, **variables: str) -> None:
         """Give the function a new execution environment, as Lambda does when its configuration changes.

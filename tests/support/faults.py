@@ -167,7 +167,7 @@ MAY_READ = {
 
 
 def with_installed(package: bytes, *modules: str) -> bytes:
-    """Return the package with what of this virtual environment the README's line for providers would put in."""
+    """Return the package with what of this virtual environment the line `-r requirements/jwks.txt` would put in."""
     packed = io.BytesIO(package)
     with zipfile.ZipFile(packed, "a") as archive:
         for module in modules:
@@ -241,9 +241,9 @@ def redirect(api: Api) -> None:
 
 
 SECRETS_MANAGER = {
-    "down": Fault(lambda api: api.endpoint.refuses_connections(), "EndpointConnectionError"),
-    "unreachable": Fault(lambda api: api.endpoint.takes_no_connection(), "ConnectTimeoutError", slow=True),
-    "slow": Fault(lambda api: api.endpoint.holds(), "ReadTimeoutError", slow=True),
+    "down": Fault(lambda api: api.endpoint.refuses_connections(), "ConnectionRefusedError"),
+    "unreachable": Fault(lambda api: api.endpoint.takes_no_connection(), "TimeoutError", slow=True),
+    "slow": Fault(lambda api: api.endpoint.holds(), "TimeoutError", slow=True),
     "throttling": Fault(answering(400, b'{"__type": "ThrottlingException"}'), "ThrottlingException"),
     "refusing": Fault(forbid, "AccessDenied", end=permit),
     "deleted": Fault(delete, "InvalidRequestException", end=restore),
@@ -252,7 +252,7 @@ SECRETS_MANAGER = {
 PROVIDER = {
     "down": Fault(lambda api: api.endpoint.refuses_connections(), "cannot be fetched"),
     "slow": Fault(lambda api: api.endpoint.holds(), "cannot be fetched", slow=True),
-    "dripping": Fault(lambda api: api.endpoint.drips(), "cannot be fetched (TimeoutError)", slow=True),
+    "dripping": Fault(lambda api: api.endpoint.drips(), "cannot be fetched", slow=True),
     "error": Fault(answering(500, b'{"error": "try later"}'), "cannot be fetched"),
     "garbage": Fault(answering(200, b"<html>Welcome</html>"), "cannot be fetched"),
     "empty": Fault(answering(200, b'{"keys": []}'), "holds no key"),

@@ -1,20 +1,20 @@
 """Follow a page of documentation, as a reader with an editor and a shell would.
 
-A block of `diff` is a change in a file: the last `` `file` `` that the text before the block names. Lines are found by
-their text, so a diff needs neither `@@` nor line numbers. A block of `python` after a text that names a file is that
-file, whole. Blocks of `sh` are run as they are.
+A block of `diff` is a change in the file that the text before it names last, in backticks; several may follow one name.
+Lines are found by their text, so a diff needs neither `@@` nor line numbers. A block of `python` or `json` whose own
+text says "new file" and names one is that file, whole. Blocks of `sh` are commands.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 
 class Block(NamedTuple):
-    """A fenced block; `file` is the last that the section's text names before it, or empty."""
+    """A fenced block: diff, file, sh or another kind; `file` is the last that the text before it names, or empty."""
 
     kind: str
     file: str
@@ -34,18 +34,26 @@ def blocks(text: str) -> Iterator[Block]:
     for before, kind, body in re.findall(r"(.*?)^```(\w*)\n(.*?)^```$", text, re.DOTALL | re.MULTILINE):
         named = re.findall(r"`([\w./-]+\.(?:py|json|txt))`", before)
         file = named[-1] if named else file
-        yield Block(kind, file, body)
+        made = kind in {"python", "json"} and named and "new file" in before
+        yield Block("file" if made else kind, file, body)
 
 
-def apply(block: Block, folder: Path) -> None:
-    """Change the one place of the file that the diff's context and removed lines describe, or write the file."""
-    file = folder / block.file
-    if block.kind == "python":
-        assert not file.exists(), block.file
-        file.write_text(block.text)
-        return
-    lines = block.text.splitlines()
+def follow(text: str, folder: Path, run: Callable[[str], object] = lambda _commands: None) -> None:
+    """Do what the blocks of a section say, in their order; `run` gets each block of commands."""
+    for block in blocks(text):
+        if block.kind == "diff":
+            _change(folder / block.file, block.text)
+        elif block.kind == "file":
+            assert not (folder / block.file).exists(), block.file
+            (folder / block.file).write_text(block.text)
+        elif block.kind == "sh":
+            run(block.text)
+
+
+def _change(file: Path, diff: str) -> None:
+    """Change the one place that the diff's context and removed lines describe."""
+    lines = diff.splitlines()
     before = "".join(f"{line[1:]}\n" for line in lines if not line.startswith("+"))
     after = "".join(f"{line[1:]}\n" for line in lines if not line.startswith("-"))
-    assert file.read_text().count(before) == 1, f"{block.file} has not exactly one place like this:\n{before}"
+    assert file.read_text().count(before) == 1, f"{file.name} has not exactly one place like this:\n{before}"
     file.write_text(file.read_text().replace(before, after))

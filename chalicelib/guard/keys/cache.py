@@ -5,7 +5,9 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from chalicelib.guard.decision import Failure, Reason
 from chalicelib.guard.revocations import Revocations
 from chalicelib.guard.tokens import Key
 
@@ -15,8 +17,10 @@ RETRY_AFTER, RETRY_STALE_AFTER = 3.0, 30.0
 EARLY_REFRESH_EVERY = 30.0
 
 
-class KeysUnavailable(Exception):
-    """There are no keys. The text names the fix and never a secret's value."""
+class KeysUnavailable(Failure):
+    """There are no keys."""
+
+    reason = Reason.KEYS_UNAVAILABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +32,7 @@ class Fetched:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class KeySet:
+class KeySet(NamedTuple):
     """What was fetched, `age` seconds ago, and why it could not be refreshed, if so."""
 
     fetched: Fetched
@@ -39,7 +42,7 @@ class KeySet:
 
 def described(error: Exception) -> str:
     """Return what a log may say: of an unexpected error only its type and place, for its text may hold a secret."""
-    if isinstance(error, KeysUnavailable):
+    if isinstance(error, Failure):
         return str(error)
     place = traceback.extract_tb(error.__traceback__)[-1]
     return f"{type(error).__name__} in {place.name}, line {place.lineno}"
@@ -87,7 +90,7 @@ class CachedKeys:
         # Seconds since the start, by whichever clock went further at each reading. The monotonic clock may stop while
         # Lambda freezes the environment, and the wall clock may be set back.
         before, self._read = self._read, self._clocks()
-        self._elapsed += max(now - then for now, then in zip(self._read, before, strict=True))
+        self._elapsed += max(self._read[0] - before[0], self._read[1] - before[1])
         return self._elapsed
 
     def _refresh(self) -> None:

@@ -39,7 +39,7 @@ def revocations(secret_id: str, notes: list[str]) -> ended.Revocations:
     answer = _got(_answers(secret_id, ("AWSCURRENT",), notes)["AWSCURRENT"], secret_id)
     try:
         return ended.parse(answer.get("SecretString", ""))
-    except (ValueError, RecursionError):
+    except (KeyError, ValueError, RecursionError):
         raise KeysUnavailable(f"Secret {secret_id!r} is no list of revocations: manage.py revoke makes one.") from None
 
 

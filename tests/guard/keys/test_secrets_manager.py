@@ -20,13 +20,14 @@ from chalice.test import Client
 
 from chalicelib.guard import rotation, settings
 from chalicelib.guard.keys import secrets_manager, sources
-from chalicelib.guard.keys.cache import KeysUnavailable
+from chalicelib.guard.keys.cache import CachedKeys, Fetched, KeysUnavailable
 from chalicelib.guard.keys.secret import hmac_keys
+from chalicelib.guard.revocations import Revocations
 from chalicelib.guard.tokens import InvalidToken, verify
 from tests.support.tokens import SECRET, claims, forge, sign
 
 OLD_SECRET = "the-secret-before-it-" + "y" * 40
-SECRET_ID = "the-secrets-name"
+SECRET_ID, LIST_ID = "the-secrets-name", "ended-sessions"
 ARN = f"arn:aws:secretsmanager:eu-central-1:123456789012:secret:{SECRET_ID}-a1b2c3"
 
 #: A version whose value is no text, and one that is answered without a value.
@@ -36,6 +37,7 @@ BINARY, ABSENT = "(binary)", "(absent)"
 class SecretsManager:
     """One secret: its versions' texts, and which version has which label. `refuse` maps a label to an error.
 
+    Beside it there is a list of ended sessions, once it has a text; `refuse` may hold its name too.
     A version that is staged has a label and no value yet, as Secrets Manager leaves one before createSecret.
     """
 
@@ -45,6 +47,8 @@ class SecretsManager:
         self.labels: dict[str, str] = {}
         self.refuse: dict[str, tuple[int, str]] = {}
         self.asked: list[tuple[str, dict[str, Any]]] = []
+        self.agents: list[str] = []  # what asked: the AWS SDK gives its name
+        self.ended: str | None = None  # the text of the list of revocations
 
     def put(self, version: str, field: Any, label: str, **more: Any) -> None:
         self.texts[version] = json.dumps({"my_secret_key": field, **more})
@@ -55,6 +59,13 @@ class SecretsManager:
 
     def answer(self, action: str, given: dict[str, Any]) -> tuple[int, dict[str, Any]]:
         self.asked.append((action, given))
+        if given["SecretId"] == LIST_ID:
+            if LIST_ID in self.refuse:
+                return self.refuse[LIST_ID][0], {"__type": self.refuse[LIST_ID][1]}
+            if self.ended is None:
+                return 400, {"__type": "ResourceNotFoundException"}
+            value = {"SecretBinary": "AAAA"} if self.ended == BINARY else {"SecretString": self.ended}
+            return 200, {"VersionId": "of-the-list", **value}
         if given["SecretId"] not in {SECRET_ID, ARN}:
             return 400, {"__type": "ResourceNotFoundException"}
         label = given.get("VersionStage", "AWSCURRENT")
@@ -93,7 +104,10 @@ def served() -> Iterator[tuple[str, list[SecretsManager]]]:
     behind: list[SecretsManager] = []
 
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
         def do_POST(self) -> None:
+            behind[-1].agents.append(self.headers.get("User-Agent", ""))
             given = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             status, answer = behind[-1].answer(self.headers["X-Amz-Target"].partition(".")[2], given)
             body = json.dumps(answer).encode()
@@ -131,30 +145,38 @@ def manager(served: tuple[str, list[SecretsManager]], environment: Callable[...,
     return behind[-1]
 
 
+def fetched() -> Fetched:
+    return sources.fetch(settings.current_settings())
+
+
 def key_ids() -> list[str | None]:
-    return [key.id for key in sources.fetch(settings.current_settings())]
+    return [key.id for key in fetched().keys]
+
+
+def kept() -> list[str | None]:
+    """Return the keys' names as the authorizer keeps them, which says in the log what an operator should know."""
+    return [key.id for key in sources.key_source(settings.current_settings()).current().fetched.keys]
 
 
 def refused() -> str:
-    with pytest.raises(KeysUnavailable) as trouble:
-        sources.fetch(settings.current_settings())
-    return str(trouble.value)
+    with pytest.raises(KeysUnavailable) as raised:
+        fetched()
+    return str(raised.value)
 
 
 # What the authorizer fetches.
 
 
-def test_the_current_key_comes_first_and_then_the_previous_one_each_with_its_version(manager: SecretsManager) -> None:
+def test_the_current_key_comes_first_and_then_the_previous_one(manager: SecretsManager) -> None:
     manager.put("v2", SECRET, "AWSCURRENT")
     manager.put("v1", OLD_SECRET, "AWSPREVIOUS")
-    current = sources.key_source(settings.current_settings()).current()
-    assert [key.id for key in current.keys] == ["v2", "v1"]
+    wanted = settings.current_settings()
+    keys = sources.key_source(wanted).current().fetched.keys
+    assert [key.id for key in keys] == ["v2", "v1"]
     for token in (sign(claims(), SECRET, kid="v2"), sign(claims(), OLD_SECRET, kid="v1"), sign(claims(), OLD_SECRET)):
-        assert verify(token, current.keys, settings.current_settings().requirements, claims()["iat"]).subject == "alice"
+        assert verify(token, keys, wanted.requirements, claims()["iat"]).subject == "alice"
     with pytest.raises(InvalidToken, match="bad_signature"):
-        verify(
-            sign(claims(), SECRET, kid="v1"), current.keys, settings.current_settings().requirements, claims()["iat"]
-        )
+        verify(sign(claims(), SECRET, kid="v1"), keys, wanted.requirements, claims()["iat"])
 
 
 def test_a_secret_that_was_never_rotated_has_one_key(manager: SecretsManager) -> None:
@@ -162,7 +184,7 @@ def test_a_secret_that_was_never_rotated_has_one_key(manager: SecretsManager) ->
     assert key_ids() == ["v1"]
 
 
-def test_the_previous_version_is_not_even_asked_for_where_the_setting_refuses_it(
+def test_a_previous_version_that_is_not_wanted_is_not_asked_for(
     manager: SecretsManager, environment: Callable[..., None]
 ) -> None:
     environment(JWT_PREVIOUS_KEY="refuse")
@@ -172,23 +194,22 @@ def test_the_previous_version_is_not_even_asked_for_where_the_setting_refuses_it
     assert [given["VersionStage"] for _, given in manager.asked] == ["AWSCURRENT"]
 
 
-def test_the_key_is_the_field_that_the_setting_names_for_every_algorithm_that_it_lists(
+def test_the_field_and_the_algorithms_are_those_of_the_settings(
     manager: SecretsManager, environment: Callable[..., None]
 ) -> None:
     environment(JWT_SECRET_FIELD="other", JWT_ALGORITHMS="HS256 HS384")
     manager.put("v1", "too-short", "AWSCURRENT", other=SECRET)
-    fetched = sources.fetch(settings.current_settings())
-    assert [key.jwk.algorithm_name for key in fetched] == ["HS256", "HS384"]
+    assert [key.jwk.algorithm_name for key in fetched().keys] == ["HS256", "HS384"]
 
 
 FIX = (
-    "check that it exists in this account and Region, that the authorizer's role may read it, and that there are AWS"
-    " credentials; for local use set AUTHORIZER_SECRET."
+    "check that it exists in this account and Region, that the role may read it, and that there are AWS credentials;"
+    " for local use set AUTHORIZER_SECRET."
 )
 
 
 @pytest.mark.parametrize("code", ["AccessDeniedException", "DecryptionFailure", "ResourceNotFoundException"])
-def test_a_current_version_that_cannot_be_read_is_one_sentence_with_the_fix(manager: SecretsManager, code: str) -> None:
+def test_an_unreadable_current_version_is_one_sentence_with_the_fix(manager: SecretsManager, code: str) -> None:
     manager.put("v1", OLD_SECRET, "AWSPREVIOUS")
     manager.refuse["AWSCURRENT"] = (400, code)
     assert refused() == f"Secret '{SECRET_ID}' cannot be read ({code}): {FIX}"
@@ -240,8 +261,8 @@ def test_a_previous_version_that_cannot_be_read_is_left_out_and_noted(
     manager.put("v2", SECRET, "AWSCURRENT")
     manager.put("v1", OLD_SECRET, "AWSPREVIOUS")
     manager.refuse["AWSPREVIOUS"] = (status, code)
-    assert key_ids() == ["v2"]
-    (line,) = log()
+    assert kept() == ["v2"]
+    _, line = log()
     said = f"The previous version is left out: Secret '{SECRET_ID}' cannot be read ({code}): {FIX}"
     assert (line["event"], line["detail"]) == ("keys", said)
 
@@ -253,8 +274,8 @@ def test_a_previous_version_that_cannot_be_used_is_left_out_and_noted(
     manager.put("v2", SECRET, "AWSCURRENT")
     manager.put("v1", OLD_SECRET, "AWSPREVIOUS")
     manager.texts["v1"] = text
-    assert key_ids() == ["v2"]
-    (line,) = log()
+    assert kept() == ["v2"]
+    _, line = log()
     assert line["detail"].startswith(f"The previous version is left out: Secret '{SECRET_ID}' ")
     assert "a-password" not in str(line)
 
@@ -265,15 +286,214 @@ def test_a_previous_version_answered_in_an_odd_way_is_left_out_and_noted(
     manager.put("v2", SECRET, "AWSCURRENT")
     manager.put("v1", OLD_SECRET, "AWSPREVIOUS")
     manager.nameless = "AWSPREVIOUS"
-    assert key_ids() == ["v2"]
-    (line,) = log()
+    assert kept() == ["v2"]
+    _, line = log()
     assert re.fullmatch("The previous version is left out: KeyError in \\w*keys_of\\w*, line [0-9]+", line["detail"])
 
 
 def test_that_there_is_no_previous_version_is_not_noted(manager: SecretsManager, log: Callable[[], Any]) -> None:
     manager.put("v1", SECRET, "AWSCURRENT")
+    assert kept() == ["v1"]
+    (line,) = log()
+    assert "detail" not in line
+
+
+# Inside Lambda the AWS SDK is not needed.
+
+
+@pytest.fixture
+def inside_lambda(served: tuple[str, list[SecretsManager]], environment: Callable[..., None]) -> None:
+    environment(AWS_LAMBDA_FUNCTION_NAME="authorizer", AWS_ENDPOINT_URL_SECRETS_MANAGER=served[0])
+
+
+@pytest.mark.usefixtures("inside_lambda")
+def test_inside_lambda_both_labels_are_asked_for_without_the_sdk(
+    manager: SecretsManager, log: Callable[[], Any]
+) -> None:
+    manager.put("v2", SECRET, "AWSCURRENT")
+    manager.put("v1", OLD_SECRET, "AWSPREVIOUS")
+    assert kept() == ["v2", "v1"]
+    assert [given for _, given in manager.asked] == [
+        {"SecretId": SECRET_ID, "VersionStage": label} for label in ("AWSCURRENT", "AWSPREVIOUS")
+    ]
+    assert manager.agents == ["", ""]
+    (line,) = log()
+    assert "detail" not in line
+
+
+def test_outside_lambda_the_sdk_asks(manager: SecretsManager) -> None:
+    manager.put("v1", SECRET, "AWSCURRENT")
     assert key_ids() == ["v1"]
-    assert log() == []
+    assert {agent.partition("/")[0] for agent in manager.agents} == {"Botocore"}
+
+
+@pytest.mark.usefixtures("inside_lambda")
+def test_what_is_left_to_the_sdk_is_noted_once_without_its_value(
+    manager: SecretsManager, environment: Callable[..., None], log: Callable[[], Any]
+) -> None:
+    manager.put("v1", SECRET, "AWSCURRENT")
+    manager.ended = NOBODY
+    environment(HTTP_PROXY="http://user:password@127.0.0.1:9", NO_PROXY="127.0.0.1", JWT_REVOCATIONS_SECRET_ID=LIST_ID)
+    assert kept() == ["v1"]
+    assert "" not in manager.agents
+    fetch, note = log()
+    assert "detail" not in fetch
+    said = "Secrets Manager is asked by way of the AWS SDK, which starts slower: HTTP_PROXY is set"
+    assert (note["event"], note["detail"]) == ("keys", said)
+
+
+@pytest.mark.usefixtures("inside_lambda")
+@pytest.mark.parametrize("code", ["AccessDeniedException", "ResourceNotFoundException"])
+def test_inside_lambda_an_unreadable_current_version_is_the_same_sentence(manager: SecretsManager, code: str) -> None:
+    manager.put("v1", OLD_SECRET, "AWSPREVIOUS")
+    manager.refuse["AWSCURRENT"] = (400, code)
+    assert refused() == f"Secret '{SECRET_ID}' cannot be read ({code}): {FIX}"
+
+
+@pytest.mark.usefixtures("inside_lambda")
+@pytest.mark.parametrize("status", [400, 500])
+def test_inside_lambda_an_unreadable_previous_version_is_noted(
+    manager: SecretsManager, log: Callable[[], Any], status: int
+) -> None:
+    manager.put("v2", SECRET, "AWSCURRENT")
+    manager.put("v1", OLD_SECRET, "AWSPREVIOUS")
+    manager.refuse["AWSPREVIOUS"] = (status, "DecryptionFailure")
+    assert kept() == ["v2"]
+    _, line = log()
+    said = f"The previous version is left out: Secret '{SECRET_ID}' cannot be read (DecryptionFailure): {FIX}"
+    assert line["detail"] == said
+
+
+# Ended sessions: a list in a secret of its own.
+
+NOBODY = '{"everyone": -1, "subjects": {}}'
+
+
+@pytest.fixture
+def listed(manager: SecretsManager, environment: Callable[..., None]) -> SecretsManager:
+    """Have a key and a list that ends nobody's sessions, and the setting that names the list."""
+    manager.put("v1", SECRET, "AWSCURRENT")
+    manager.ended = NOBODY
+    environment(JWT_REVOCATIONS_SECRET_ID=LIST_ID)
+    return manager
+
+
+@pytest.fixture(params=["outside Lambda", "inside Lambda"])
+def anywhere(request: pytest.FixtureRequest) -> None:
+    if request.param == "inside Lambda":
+        request.getfixturevalue("inside_lambda")
+
+
+@pytest.mark.usefixtures("anywhere")
+def test_ended_sessions_are_those_of_the_list_that_the_setting_names(listed: SecretsManager) -> None:
+    listed.ended = '{"everyone": 5, "subjects": {"alice": 7}}'
+    assert fetched().revocations == Revocations(5, {"alice": 7})
+    assert listed.asked[-1] == ("GetSecretValue", {"SecretId": LIST_ID, "VersionStage": "AWSCURRENT"})
+
+
+def test_without_the_setting_no_list_is_asked_for(listed: SecretsManager, environment: Callable[..., None]) -> None:
+    environment(JWT_REVOCATIONS_SECRET_ID=None)
+    assert fetched().revocations == Revocations()
+    assert {given["SecretId"] for _, given in listed.asked} == {SECRET_ID}
+
+
+def test_a_local_secret_has_a_list_too(listed: SecretsManager, environment: Callable[..., None]) -> None:
+    environment(AUTHORIZER_SECRET=SECRET)
+    listed.ended = '{"everyone": 5, "subjects": {}}'
+    assert fetched().revocations == Revocations(5)
+
+
+@pytest.mark.usefixtures("anywhere")
+@pytest.mark.parametrize(
+    "text",
+    [BINARY, "", "{}", "null", "[" * 100_000, '{"everyone": -1}', '{"everyone": true, "subjects": {}}',
+     '{"everyone": -1, "subjects": {"alice": "7"}}'],
+)  # fmt: skip
+def test_a_list_of_another_form_is_no_list_and_there_are_no_keys(listed: SecretsManager, text: str) -> None:
+    listed.ended = text
+    assert refused() == f"Secret '{LIST_ID}' is no list of revocations: manage.py revoke makes one."
+
+
+@pytest.mark.usefixtures("anywhere")
+@pytest.mark.parametrize("code", ["AccessDeniedException", "DecryptionFailure", "ResourceNotFoundException"])
+def test_without_the_list_there_are_no_keys(listed: SecretsManager, code: str) -> None:
+    listed.ended = None
+    if code != "ResourceNotFoundException":
+        listed.refuse[LIST_ID] = (400, code)
+    assert refused() == f"Secret '{LIST_ID}' cannot be read ({code}): {FIX}"
+
+
+@pytest.mark.parametrize("text", [None, "{}"])
+def test_an_older_list_serves_for_its_time_and_no_longer(listed: SecretsManager, text: str | None) -> None:
+    listed.ended = '{"everyone": 5, "subjects": {}}'
+    now = 0.0
+    cached = CachedKeys(fetched, ttl=300, max_stale=3600, clocks=lambda: (now, now))
+    assert cached.current().fetched.revocations == Revocations(5)
+    listed.ended = text
+    for now in (300, 3900):
+        served = cached.current()
+        assert (served.fetched.revocations, served.age) == (Revocations(5), now)
+        assert served.failure is not None
+        assert LIST_ID in served.failure
+    now = 3900.1
+    with pytest.raises(KeysUnavailable, match=LIST_ID):
+        cached.current()
+
+
+def test_a_list_that_changes_is_read_with_the_next_refresh(listed: SecretsManager) -> None:
+    now = 0.0
+    cached = CachedKeys(fetched, ttl=300, max_stale=3600, clocks=lambda: (now, now))
+    assert cached.current().fetched.revocations == Revocations()
+    listed.ended = '{"everyone": 5, "subjects": {}}'
+    now = 299
+    assert cached.current().fetched.revocations == Revocations()
+    now = 300
+    assert cached.current().fetched.revocations == Revocations(5)
+
+
+def answered(client: Client, **changes: Any) -> int:
+    headers = {"Authorization": sign(claims(**changes), SECRET)}
+    return int(client.http.get("/items", headers=headers).status_code)
+
+
+@pytest.mark.usefixtures("anywhere")
+@pytest.mark.parametrize(
+    "form", ['{{"everyone": {}, "subjects": {{}}}}', '{{"everyone": -1, "subjects": {{"alice": {}}}}}']
+)
+def test_a_token_of_an_ended_session_is_a_401_and_a_later_one_is_valid(
+    listed: SecretsManager, client: Client, log: Callable[[], Any], form: str
+) -> None:
+    ended = claims()["iat"] - 10
+    listed.ended = form.format(ended)
+    for issued, status in ((ended - 1, 401), (ended, 401), (..., 401), (ended + 1, 200)):
+        assert answered(client, iat=issued) == status
+    decisions = [line for line in log() if line.get("check") == "authorizer"]
+    assert [line.get("reason") for line in decisions] == ["revoked"] * 3 + [None]
+    assert {line["subject"] for line in decisions} == {"alice"}
+
+
+def test_ended_sessions_of_others_change_nothing(listed: SecretsManager, client: Client) -> None:
+    listed.ended = json.dumps({"everyone": -1, "subjects": {"bob": claims()["exp"]}})
+    assert answered(client) == 200
+    assert answered(client, sub="bob") == 401
+
+
+def test_a_revoked_token_has_no_keys_fetched_again(listed: SecretsManager, client: Client) -> None:
+    listed.ended = json.dumps({"everyone": claims()["exp"], "subjects": {}})
+    for _ in range(3):
+        assert answered(client) == 401
+    assert [given["SecretId"] for _, given in listed.asked].count(LIST_ID) == 1
+
+
+@pytest.mark.usefixtures("anywhere")
+def test_without_the_list_the_answer_is_a_500_and_the_log_names_the_secret(
+    listed: SecretsManager, client: Client, log: Callable[[], Any]
+) -> None:
+    listed.ended = None
+    assert answered(client) == 500
+    (decision,) = [line for line in log() if line.get("check") == "authorizer"]
+    assert (decision["outcome"], decision["reason"]) == ("error", "keys_unavailable")
+    assert f"Secret '{LIST_ID}' cannot be read" in decision["detail"]
 
 
 # What `kid` means with a secret: a hint.
@@ -282,7 +502,7 @@ def test_that_there_is_no_previous_version_is_not_noted(manager: SecretsManager,
 def verifies(token: str) -> str | None:
     """Return the id of the key that verifies it."""
     wanted = settings.current_settings()
-    return verify(token, sources.fetch(wanted), wanted.requirements, claims()["iat"]).key_id
+    return verify(token, fetched().keys, wanted.requirements, claims()["iat"]).key_id
 
 
 def refusal(token: str) -> str:
@@ -347,9 +567,7 @@ def test_an_algorithm_that_is_listed_twice_hides_no_version(
 
 
 @pytest.mark.parametrize("text", [BINARY, "", "not json", "[]", "null", "{}", '{"my_secret_key": 7}', "[" * 100_000])
-def test_a_secret_of_another_form_is_named_with_the_form_that_it_should_have(
-    manager: SecretsManager, text: str
-) -> None:
+def test_a_secret_of_another_form_is_named_with_the_right_form(manager: SecretsManager, text: str) -> None:
     manager.put("v1", SECRET, "AWSCURRENT")
     manager.texts["v1"] = text
     assert refused().startswith(f'Secret \'{SECRET_ID}\' is not of the form {{"my_secret_key": "..."}}: put')
@@ -357,9 +575,9 @@ def test_a_secret_of_another_form_is_named_with_the_form_that_it_should_have(
 
 def test_a_weak_current_secret_is_refused_without_being_shown(manager: SecretsManager) -> None:
     manager.put("v1", "a-password", "AWSCURRENT")
-    told = refused()
-    assert told.startswith(f"Secret '{SECRET_ID}' holds fewer than the 32 bytes that HS256 needs: make one with")
-    assert "a-password" not in told
+    said = refused()
+    assert said.startswith(f"Secret '{SECRET_ID}' holds fewer than the 32 bytes that HS256 needs: make one with")
+    assert "a-password" not in said
 
 
 def test_the_decision_names_the_key_that_verified(
