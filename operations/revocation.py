@@ -199,7 +199,7 @@ def _secret_id(stage: Stage) -> str:
 def _parsed(answer: dict[str, Any], secret_id: str) -> Revocations:
     try:
         return parse(answer.get("SecretString", ""))
-    except (ValueError, RecursionError):
+    except (ValueError, KeyError, RecursionError):
         raise Fault(
             f"The secret {secret_id} is no list of ended sessions and was left as it is: name another one with"
             f" {SETTING}."

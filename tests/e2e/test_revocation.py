@@ -179,7 +179,7 @@ def test_a_full_list_is_left_as_it_is_and_says_what_to_do(listed: List) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["not JSON", "[]", '{"my_secret_key": "x"}', '{"everyone": -1, "subjects": {"a": "1"}}']
+    "text", ["not JSON", "[]", "{}", '{"my_secret_key": "x"}', '{"everyone": -1, "subjects": {"a": "1"}}']
 )
 def test_a_secret_of_another_form_is_refused_and_not_replaced(listed: List, text: str) -> None:
     listed.put(text)
@@ -238,7 +238,7 @@ from operations import revocation, stage
 from operations.project import Project
 chosen = stage.load(Project(Path.cwd()), "dev")
 sys.stdin.readline()
-for number in range(12):
+for number in range(8):
     revocation.end(chosen, [f"{sys.argv[1]}-{number}"], everyone=False, until=1800000000, now=1800000000)
 """
 
@@ -259,7 +259,7 @@ def test_two_operators_at_once_lose_no_entry(listed: List) -> None:
     with ThreadPoolExecutor(len(running)) as pool:
         said = list(pool.map(lambda operator: operator.communicate("\n")[1], running))
     assert said == ["", ""]
-    assert listed.subjects.keys() == {"alice", *(f"{who}-{n}" for who in ("ann", "ben") for n in range(12))}
+    assert listed.subjects.keys() == {"alice", *(f"{who}-{n}" for who in ("ann", "ben") for n in range(8))}
 
 
 # How soon it holds, on a stage that was deployed with a short TTL.
@@ -313,6 +313,7 @@ def test_a_users_sessions_end_soon_and_nobody_else_notices(own: Deployed) -> Non
         while not stop.is_set():
             answers[who, own.ask("GET", cached[who]).status] += 1
             answers[who, own.ask("GET", issued(own, who)).status] += 1
+            time.sleep(0.02)
 
     def alice() -> None:
         while not stop.is_set() and own.ask("GET", alices).status == 200:
@@ -468,13 +469,12 @@ def test_other_variables_stay_and_another_change_in_between_is_kept(
 
 
 @pytest.mark.usefixtures("chosen")
-@pytest.mark.parametrize("text", ['{"everyone": -1}', "not JSON"])
-def test_a_list_that_cannot_be_read_for_too_long_is_a_500_and_never_an_allow(own: Deployed, text: str) -> None:
+def test_a_list_that_cannot_be_read_for_too_long_is_a_500_and_never_an_allow(own: Deployed) -> None:
     times = {"JWT_KEY_TTL_SECONDS": "1", "JWT_KEY_MAX_STALE_SECONDS": "0"}
     own.restart("jwt_authorizer", **times)
     try:
         assert own.ask("GET", issued(own, "bob")).status == 200
-        put_list(own, text)
+        put_list(own, '{"everyone": -1}')
         assert wait_until(lambda: own.ask("GET", issued(own, "bob")).status == 500)
         for who in ("alice", "bob"):
             assert own.ask("GET", issued(own, who)).status == 500
