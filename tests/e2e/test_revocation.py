@@ -220,6 +220,24 @@ def test_who_never_gets_a_turn_is_refused_and_loses_nothing(listed: List, betwee
     assert listed.text == theirs
 
 
+def test_a_move_whose_answer_was_lost_is_done(listed: List, environment: Callable[..., None]) -> None:
+    listed.end("alice")
+    through, moves = passing_to(listed.aws.port), Counter[str]()
+
+    def answer(request: Request) -> Reply:
+        reply = through(request)
+        moves[action := request.headers["X-Amz-Target"].partition(".")[2]] += 1
+        lost = action == "UpdateSecretVersionStage" and moves[action] == 1
+        return Reply(500, b"{}") if lost else reply
+
+    endpoint = Endpoint(answer)
+    environment(AWS_ENDPOINT_URL_SECRETS_MANAGER=endpoint.url)
+    listed.end("bob")
+    endpoint.close()
+    assert listed.subjects == {"alice": NOW, "bob": NOW}
+    assert (moves["UpdateSecretVersionStage"], moves["PutSecretValue"]) == (2, 1)
+
+
 def test_an_error_that_is_no_others_write_is_said(listed: List, between: Callable[..., None]) -> None:
     listed.end("alice")
 
@@ -229,6 +247,29 @@ def test_an_error_that_is_no_others_write_is_said(listed: List, between: Callabl
     between(fail, 1)
     with pytest.raises(Fault, match="AWS refused"):
         listed.end("bob")
+
+
+def test_tokens_of_an_issuer_whose_clock_is_ahead_are_refused_too(listed: List) -> None:
+    old = '"JWT_SECRET_ID": "fixture-key-dev"'
+    change(listed.project / ".chalice" / "config.json", old, f'{old}, "JWT_LEEWAY_SECONDS": "100"')
+    before = time.time()
+    result = CliRunner().invoke(
+        manage.cli, ["revoke", "--stage", "dev", "--sub", "alice"], obj=project_of(listed.project)
+    )
+    assert result.exit_code == 0
+    assert before + 100 <= listed.subjects["alice"] <= time.time() + 101
+    assert "Not started again" in result.output  # it was never deployed
+    assert "Not emptied: Stage dev is not deployed from here" in result.output
+
+
+def test_the_second_that_was_begun_is_refused_as_a_whole(listed: List) -> None:
+    moment = "2026-01-01T00:00:00.25+00:00"
+    words = ["revoke", "--stage", "dev", "--sub", "alice", "--before", moment]
+    assert CliRunner().invoke(manage.cli, words, obj=project_of(listed.project)).exit_code == 0
+    assert revocation.moment(listed.subjects["alice"]) == "2026-01-01T00:00:01Z"
+    before = time.time()
+    assert CliRunner().invoke(manage.cli, words[:-2], obj=project_of(listed.project)).exit_code == 0
+    assert listed.subjects["alice"] >= before
 
 
 OPERATOR = """
@@ -466,6 +507,24 @@ def test_other_variables_stay_and_another_change_in_between_is_kept(
     revocation.restart(chosen)
     endpoint.close()
     assert variables() == {**before, "OTHERS": "change"}
+
+
+def test_variables_that_cannot_be_read_are_not_written(
+    own: Deployed, chosen: stage.Stage, environment: Callable[..., None]
+) -> None:
+    methods = []
+
+    def answer(request: Request) -> Reply:
+        methods.append(request.method)
+        error = {"ErrorCode": "AccessDeniedException", "Message": "kms"}
+        return Reply(200, json.dumps({"Environment": {"Error": error}, "RevisionId": "1"}).encode())
+
+    endpoint = Endpoint(answer)
+    environment(AWS_ENDPOINT_URL_LAMBDA=endpoint.url)
+    with pytest.raises(Fault, match=f"the variables of {own.function('jwt_authorizer')} cannot be read"):
+        revocation.restart(chosen)
+    endpoint.close()
+    assert methods == ["GET"]
 
 
 @pytest.mark.usefixtures("chosen")
