@@ -176,7 +176,7 @@ def test_the_commands_in_the_text_exist(reader: Reader) -> None:
     assert set(re.findall(r"manage\.py (\w+)", TEXT)) <= set(manage.cli.commands)
 
 
-def test_the_readme_is_short_and_nothing_in_it_needs_a_comment_to_be_pasted() -> None:
+def test_the_readme_is_short_and_its_commands_have_no_comments() -> None:
     assert len(TEXT.splitlines()) <= 150
     assert [line for line in TEXT.splitlines() if len(line) > 120] == []
     # An interactive zsh takes a comment for words of the command.

@@ -495,9 +495,7 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
         (reply(200, GOOD)[0][:-5], "IncompleteRead"),
     ],
 )  # fmt: skip
-def test_garbage_and_what_is_cut_off_fail_by_their_names_after_two_attempts(
-    serve: Serve, answer: bytes, code: str
-) -> None:
+def test_garbage_and_half_an_answer_fail_after_two_attempts(serve: Serve, answer: bytes, code: str) -> None:
     server = serve([answer, Close()])
     assert failed(server.url) == code
     assert len(server.requests) == 2
@@ -516,14 +514,14 @@ def test_a_connection_that_was_cut_off_is_made_again(serve: Serve) -> None:
 
 
 @pytest.mark.parametrize("announced", [True, False])
-def test_a_connection_that_the_server_closed_is_made_again_for_the_next_label(serve: Serve, announced: bool) -> None:
+def test_a_closed_connection_is_made_again_for_the_next_label(serve: Serve, announced: bool) -> None:
     first = reply(200, GOOD, *(["Connection: close"] if announced else []))
     server = serve([*first, Close()], reply(200, OLDER))
     assert ask(server.url, CURRENT, PREVIOUS) == {CURRENT: GOOD, PREVIOUS: OLDER}
     assert server.connections == 2
 
 
-def test_an_announced_end_of_a_connection_costs_the_next_label_its_first_attempt(serve: Serve) -> None:
+def test_an_announced_end_of_a_connection_costs_an_attempt(serve: Serve) -> None:
     server = serve([*reply(200, GOOD, "Connection: close"), Close()], reply(500, b""), reply(200, OLDER))
     answers = ask(server.url, CURRENT, PREVIOUS)
     assert answers[CURRENT] == GOOD
@@ -578,7 +576,7 @@ def test_a_server_that_never_answers_is_given_up_by_the_deadline_of_all(serve: S
     assert taken(serve([Pause(30)]).url, 0.2) < 1.8  # less than the two seconds that one answer may take
 
 
-def test_a_server_that_never_answers_is_asked_twice_within_the_usual_deadline(serve: Serve) -> None:
+def test_a_server_that_never_answers_is_asked_twice_in_the_deadline(serve: Serve) -> None:
     server = serve([Pause(30)])
     start = time.monotonic()
     answer = get_secret_values("the-name", [CURRENT, PREVIOUS], {**LAMBDA, "AWS_ENDPOINT_URL": server.url})
@@ -699,14 +697,14 @@ def test_a_given_bundle_is_all_that_is_trusted(tmp_path: Path, authority: bool) 
     assert trust({"AWS_CA_BUNDLE": str(given.trusted)}).cert_store_stats()["x509"] == 1
 
 
-def test_a_default_trust_store_that_has_certificates_is_all_that_is_trusted(
+def test_a_default_trust_store_with_certificates_is_all_we_trust(
     shown: Certificate, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(shown.trusted))
     assert trust({}).cert_store_stats()["x509"] == 1
 
 
-def test_botocore_is_imported_neither_with_the_module_nor_for_its_certificates(tmp_path: Path) -> None:
+def test_botocore_is_not_imported_not_even_for_its_certificates(tmp_path: Path) -> None:
     program = (
         "import sys; from chalicelib.guard.keys import secrets_http as module; module.trust({});"
         "print([name for name in ('boto3', 'botocore', 'urllib3') if name in sys.modules])"
