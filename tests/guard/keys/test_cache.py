@@ -156,7 +156,7 @@ def test_an_early_refresh_that_fails_leaves_the_keys_as_they_were(source: Source
     assert ([key.id for key in kept.fetched.keys], kept.failure) == (["v1"], "the source is down")
 
 
-# Clocks that do not go as they should. In a frozen Lambda environment the monotonic one may stand still.
+# Clocks that go wrong. In a frozen Lambda environment the monotonic one may stop.
 
 
 def test_keys_age_by_the_wall_clock_while_the_monotonic_one_is_stopped(source: Source) -> None:

@@ -237,7 +237,7 @@ def test_a_key_on_another_edwards_curve_is_no_key(
 
 
 @pytest.mark.parametrize(
-    "spoiled",
+    "change",
     [
         {"iss": "https://other.example"},
         {"aud": "them"},
@@ -247,10 +247,10 @@ def test_a_key_on_another_edwards_curve_is_no_key(
     ],
 )
 def test_a_token_of_the_provider_that_was_not_made_for_us_is_a_401(
-    client: Client, provider: Provider, spoiled: dict[str, Any]
+    client: Client, provider: Provider, change: dict[str, Any]
 ) -> None:
     provider.publish(jwk(RSA, "RS256"))
-    assert get(client, signed(**spoiled)) == 401
+    assert get(client, signed(**change)) == 401
 
 
 def test_an_hmac_with_the_public_key_for_its_secret_is_refused(client: Client, provider: Provider) -> None:

@@ -1,6 +1,6 @@
 """Keys out of Secrets Manager and the four steps of a rotation, over HTTP, from a server with versions and labels.
 
-The end-to-end tests hold the same against the embedded AWS. Here every kind of answer is to be had, at once.
+The end-to-end tests hold the same against the embedded AWS. Here every kind of answer is at hand.
 """
 
 from __future__ import annotations
@@ -705,7 +705,7 @@ def test_invented_tokens_leave_the_live_key_its_labels(manager: SecretsManager, 
         for name in STEPS:
             assert "is not AWSPENDING" in fails(name, invented)
     assert (manager.labels, changed(manager)) == (before, [])
-    step("createSecret", version)  # the true rotation goes on
+    step("createSecret", version)  # the true rotation continues
     step("finishSecret", version)
     assert manager.labels == {"AWSCURRENT": version, "AWSPENDING": version, "AWSPREVIOUS": FIRST}
 
