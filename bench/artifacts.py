@@ -10,7 +10,7 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.tables import regular
+from bench.tables import Table
 from operations import bytecode
 from tests.support.project import PROJECT, copy_project
 
@@ -30,24 +30,42 @@ class Artifact:
     variables: tuple[tuple[str, str], ...] = ()
 
 
-def ours(work: Path, environment: dict[str, str], rules: int | None = None) -> Artifact:
-    """Return the project as it is, or with a regular table of so many rules and a route for each."""
-    name = "API guard" if rules is None else f"{rules} rules"
-    project = copy_project(work / f"project-{rules}")
-    if rules is not None:
-        source = (project / "chalicelib" / "rules.py").read_text()
-        table = f"MappingProxyType({regular(rules)!r})"
-        source = re.sub(r"MappingProxyType\(\s*\{.*?\n    \}\s*\)", lambda _: table, source, flags=re.DOTALL)
-        source = re.sub(r"GROUPS: Final = .*", "GROUPS: Final = (frozenset({'clerk', 'boss'}),)", source)
-        (project / "chalicelib" / "rules.py").write_text(source)
-        with (project / "app.py").open("a") as app:
-            app.write(
-                "\n\nfrom chalicelib import rules\n\n\ndef view(**_: str) -> dict[str, str]:\n    return {}\n\n\n"
-                "for method, path in rules.RULES:\n"
-                "    app.route(path, methods=[method], authorizer=jwt_authorizer)(view)\n"
-            )
+#: An app with a route for each row of its table, whatever that is.
+APP = """\
+from chalice.app import Chalice
+
+from chalicelib.guard import Guard
+from chalicelib.rules import RULES
+
+app = Chalice(app_name="fixture")
+guard = Guard(app, RULES)
+rotate_secret = guard.rotation()
+
+
+@app.authorizer(ttl_seconds=300)
+def jwt_authorizer(request):
+    return guard.authorize(request)
+
+
+def view(**_):
+    return {}
+
+
+for method, path in RULES:
+    app.route(path, methods=[method])(view)
+guard.protect(jwt_authorizer)
+"""
+
+
+def ours(work: Path, environment: dict[str, str], name: str = "service", table: Table | None = None) -> Artifact:
+    """Return the engine's own service as it is, or with another table and a route for each row."""
+    folder = work / name.replace(" ", "-")
+    project = copy_project(folder.with_name(f"{folder.name}-project"))
+    if table is not None:
+        (project / "chalicelib" / "rules.py").write_text(f"RULES = {table!r}\n")
+        (project / "app.py").write_text(APP)
     bytecode.write(project)  # as `manage.py deploy` and `manage.py package` do
-    return _chalice(name, project, work / f"ours-{rules}", environment)
+    return _chalice(name, project, folder, environment)
 
 
 def naive_chalice(work: Path, environment: dict[str, str]) -> Artifact:

@@ -33,6 +33,7 @@ for (const [outcome, event] of Object.entries(task.events)) {
     batches.push((monotonic() - since) / BATCH);
   }
   batches.sort((a, b) => a - b);
-  warm[outcome] = { us: batches[Math.floor(batches.length / 2)] * 1e6, answers: [...answers].sort() };
+  const us = batches[Math.floor(batches.length / 2)] * 1e6;
+  warm[outcome] = { us, handler_us: us, answers: [...answers].sort() };
 }
 writeFileSync(task.to, JSON.stringify({ initialised, answered, first, warm, modules: [], cpu, peak_kib }));

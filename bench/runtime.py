@@ -18,12 +18,17 @@ import warnings  # noqa: F401
 BATCH = 10
 
 
+def decide(handler, event):
+    """Return what the runtime would write out."""
+    try:
+        return handler(event, None)
+    except Exception as error:
+        return {"errorMessage": str(error)}
+
+
 def ask(handler, event):
     """Return the answer's text, or the error's message, as the runtime would send it."""
-    try:
-        return json.dumps(handler(json.loads(event), None))
-    except Exception as error:
-        return json.dumps({"errorMessage": str(error)})
+    return json.dumps(decide(handler, json.loads(event)))
 
 
 def peak_kib():
@@ -54,7 +59,17 @@ def main(task):
                 answers.append(ask(handler, event))
             batches.append((time.perf_counter() - since) / BATCH)
         batches.sort()
-        warm[outcome] = {"us": batches[len(batches) // 2] * 1e6, "answers": sorted(set(answers))}
+        handled = []
+        decoded = json.loads(event)
+        for _ in range(task["times"] // BATCH):
+            since = time.perf_counter()
+            for _ in range(BATCH):
+                decide(handler, decoded)
+            handled.append((time.perf_counter() - since) / BATCH)
+        handled.sort()
+        middle = len(batches) // 2
+        times = {"us": batches[middle] * 1e6, "handler_us": handled[middle] * 1e6}
+        warm[outcome] = {**times, "answers": sorted(set(answers))}
     measured = {
         "initialised": initialised,
         "answered": answered,

@@ -1,10 +1,12 @@
-"""Regular tables of any size: what a table looks like that somebody keeps in order."""
+"""The peers' table, and regular ones of any size: what a table looks like that somebody keeps in order."""
 
 from __future__ import annotations
 
 Table = dict[tuple[str, str], frozenset[str]]
 
 AREAS = 20
+#: What the peers have in their code.
+PEERS: Table = {("GET", "/items"): frozenset({"user", "admin"}), ("POST", "/items"): frozenset({"admin"})}
 
 
 def regular(rules: int, areas: int = AREAS) -> Table:

@@ -112,7 +112,7 @@ def explain(authorization: str, method: str, path: str, project: Project, case: 
         said = read_as_iam(answer["policyDocument"], f"{STAGE_ARN}/{method}{path}")
         steps += _policy_steps(decision, answer["policyDocument"], said, table)
         if said != "Allow":
-            denied = replace(decision, outcome=Outcome.DENY, reason=Reason.NO_PERMISSION)
+            denied = decision._replace(outcome=Outcome.DENY, reason=Reason.NO_PERMISSION)
             return refused(denied, "API Gateway, by the authorizer's policy")
         # API Gateway hands the context over as text.
         context = {"principalId": answer["principalId"], **{key: str(text) for key, text in answer["context"].items()}}

@@ -28,7 +28,7 @@ def handler(event, context):
         raise Exception("Unauthorized") from None
     stage = "/".join(event["methodArn"].split("/")[:2])
     methods = sorted({method for role in claims.get("roles", []) for method in ALLOWED.get(role, [])})
-    resources = [f"{stage}/{method}/protected-resource" for method in methods]
+    resources = [f"{stage}/{method}/items" for method in methods]
     statement = {"Action": "execute-api:Invoke", "Effect": "Allow", "Resource": resources}
     if not resources:
         statement |= {"Effect": "Deny", "Resource": [f"{stage}/*"]}

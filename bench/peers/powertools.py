@@ -32,7 +32,7 @@ def handler(event, context):
     )
     methods = {method for role in claims.get("roles", []) for method in ALLOWED.get(role, [])}
     for method in sorted(methods):
-        answer.allow_route(http_method=method, resource="/protected-resource")
+        answer.allow_route(http_method=method, resource="/items")
     if not methods:
         answer.deny_all_routes()
     return answer.asdict()

@@ -82,7 +82,7 @@ class Authorizer:
         # On an unknown key or bad signature, refresh once (rate-limited) and retry.
         wanted, keys = self._source
         decision = decide(authorization, route, self.table, keys.current(), wanted, time.time())
-        if decision.reason in {Reason.UNKNOWN_KEY, Reason.BAD_SIGNATURE} and (fresh := keys.refreshed()):
+        if decision.reason in (Reason.UNKNOWN_KEY, Reason.BAD_SIGNATURE) and (fresh := keys.refreshed()):
             return decide(authorization, route, self.table, fresh, wanted, time.time())
         return decision
 
@@ -107,10 +107,10 @@ def decide(
 def answer(caller: Caller, table: Table, stage_arn: str) -> dict[str, Any]:
     """Return the caller and a policy for the whole API; raise AnswerTooLarge. Pure."""
     patterns = _granted(table, caller.roles & table.roles)[1]
-    answered = to_context(caller, table.roles) | {"policyDocument": policy.document(stage_arn, patterns)}
-    if len(json.dumps(answered)) > policy.MAX_ANSWER_BYTES:
+    answered = to_context(caller, table.roles)
+    if len(json.dumps(answered)) + _policy_bytes(stage_arn, patterns) > policy.MAX_ANSWER_BYTES:
         raise AnswerTooLarge("API Gateway takes 8 KB: manage.py deploy says which roles need more.")
-    return answered
+    return answered | {"policyDocument": policy.document(stage_arn, patterns)}
 
 
 # The table knows few roles, and tokens repeat the same sets of them.
@@ -118,6 +118,11 @@ def answer(caller: Caller, table: Table, stage_arn: str) -> dict[str, Any]:
 def _granted(table: Table, known_roles: frozenset[str]) -> tuple[frozenset[Route], policy.Patterns]:
     permitted = table.permitted(known_roles)
     return permitted, policy.patterns(permitted, table.rules)
+
+
+@lru_cache(maxsize=256)
+def _policy_bytes(stage_arn: str, patterns: policy.Patterns) -> int:
+    return len(json.dumps({"policyDocument": policy.document(stage_arn, patterns)}))  # its braces are the comma
 
 
 def failed(error: Exception, route: Route | None) -> Decision:

@@ -1,7 +1,7 @@
 """A decision of the authorizer or of the middleware, as a value, and the codes for why a request was refused."""
 
-from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 from chalicelib.guard.access import Route
 from chalicelib.guard.caller import Caller
@@ -30,8 +30,7 @@ class Failure(Exception):
     reason = Reason.UNEXPECTED
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """What was decided about one request, and why."""
 
     outcome: Outcome

@@ -5,13 +5,14 @@
 # again, which took two thirds of a decision. The claims are checked here, because PyJWT reads the wall clock itself,
 # reports a future `nbf` and a future `iat` as one error, and takes `"exp": "1"` and `10**400` for dates.
 
-import base64
+import binascii
 import json
 import math
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import jwt
@@ -76,13 +77,7 @@ def verify(authorization: str, keys: Sequence[Key], wanted: Requirements, now: f
     """Return the caller whom the `Authorization` header proves; raise InvalidToken for any fault of it."""
     # `keys` come newest first. `now` is Unix time in seconds. Any other exception is a fault of ours.
     signed, header_segment, payload_segment, signature_segment = _compact_jws(authorization)
-    unverified_header = _json_object(_base64url(header_segment))
-    # RFC 7515 section 4.1.11: we understand no extension, so a token that insists on one is refused.
-    # `jku`, `jwk`, `x5u` and `x5c` are ignored: keys come from `keys` alone.
-    _require("crit" not in unverified_header, Reason.CRITICAL_HEADER, "crit")
-    # RFC 7519 section 7.2, step 8: a token inside a token. RFC 7797 section 6: `b64` only together with `crit`.
-    _require(str(unverified_header.get("cty")).upper() != "JWT", Reason.MALFORMED, "cty")
-    _require(unverified_header.get("b64") is not False, Reason.MALFORMED, "b64")
+    unverified_header = _unverified_header(header_segment)
     algorithm = unverified_header.get("alg")
     _require(algorithm in wanted.algorithms, Reason.WRONG_ALGORITHM, "alg")
     unverified_type = _media_type(str(unverified_header.get("typ", "")))
@@ -101,6 +96,18 @@ def verify(authorization: str, keys: Sequence[Key], wanted: Requirements, now: f
         if key.jwk.Algorithm.verify(signed.encode(), key.jwk.key, signature):
             return _caller(_json_object(payload), key.id, wanted, now)
     raise InvalidToken(Reason.BAD_SIGNATURE, None, unverified_kid)
+
+
+@lru_cache(maxsize=16)  # an issuer's tokens have few headers; nobody changes one, and no refusal is kept
+def _unverified_header(segment: str) -> Mapping[str, Any]:
+    unverified_header = _json_object(_base64url(segment))
+    # RFC 7515 section 4.1.11: we understand no extension, so a token that insists on one is refused.
+    # `jku`, `jwk`, `x5u` and `x5c` are ignored: keys come from `keys` alone.
+    _require("crit" not in unverified_header, Reason.CRITICAL_HEADER, "crit")
+    # RFC 7519 section 7.2, step 8: a token inside a token. RFC 7797 section 6: `b64` only together with `crit`.
+    _require(str(unverified_header.get("cty")).upper() != "JWT", Reason.MALFORMED, "cty")
+    _require(unverified_header.get("b64") is not False, Reason.MALFORMED, "b64")
+    return unverified_header
 
 
 def _require(satisfied: object, reason: Reason, claim: str | None = None, unverified_kid: str | None = None) -> None:
@@ -130,12 +137,13 @@ def _compact_jws(authorization: str) -> tuple[str, str, str, str]:
 
 
 def _base64url(segment: str) -> bytes:
+    padded = segment.replace("-", "+").replace("_", "/") + "=" * (-len(segment) % 4)
     try:
-        data = base64.urlsafe_b64decode(segment + "==")  # which reads no more padding than it needs
+        data = binascii.a2b_base64(padded)
     except ValueError:
         raise InvalidToken(Reason.MALFORMED) from None
     # Unused bits are zero (RFC 4648 section 3.5), or one token could be written in many ways.
-    _require(base64.urlsafe_b64encode(data).rstrip(b"=") == segment.encode(), Reason.MALFORMED)
+    _require(binascii.b2a_base64(data, newline=False) == padded.encode(), Reason.MALFORMED)
     return data
 
 
@@ -166,9 +174,9 @@ _STRICT_JSON = json.JSONDecoder(parse_constant=_refuse, object_pairs_hook=_uniqu
 
 def _caller(claims: dict[str, Any], key_id: str | None, wanted: Requirements, now: float) -> Caller:
     # Without `iat` the lifetime is unknown.
-    required = {"iss": wanted.issuer, wanted.audience_claim: wanted.audiences, "iat": wanted.max_lifetime}
-    for name, is_required in (required | dict.fromkeys(("exp", "sub", *wanted.claims), "always")).items():
-        _require(name in claims or not is_required, Reason.MISSING_CLAIM, name)
+    asked = (wanted.issuer, "iss"), (wanted.audiences, wanted.audience_claim), (wanted.max_lifetime, "iat")
+    for name in ("exp", "sub", *wanted.claims, *[name for setting, name in asked if setting]):
+        _require(name in claims, Reason.MISSING_CLAIM, name)
     # RFC 9449 section 7.2: taken as a bearer token, it would lose the proof of possession that it is bound to.
     _require("cnf" not in claims, Reason.WRONG_TOKEN_TYPE, "cnf")
     for name in ("sub", "iss", "jti"):
@@ -186,7 +194,7 @@ def _caller(claims: dict[str, Any], key_id: str | None, wanted: Requirements, no
         lifetime = expires - issued
         _require(wanted.max_lifetime is None or lifetime <= wanted.max_lifetime, Reason.LIFETIME_TOO_LONG, "exp")
 
-    _require(wanted.issuer in {None, claims.get("iss")}, Reason.WRONG_ISSUER, "iss")
+    _require(wanted.issuer in (None, claims.get("iss")), Reason.WRONG_ISSUER, "iss")
     # RFC 7519 section 4.1.3: a token for others is refused, and so is any with `aud` if no audience is set.
     for name in ("aud", wanted.audience_claim):
         if name in claims:

@@ -30,9 +30,9 @@ def jwt_authorizer(request):
     except jwt.InvalidTokenError:
         raise Unauthorized("Unauthorized") from None
     allowed = set(claims.get("roles", [])) & {"user", "admin"}
-    return AuthResponse(routes=["/protected-resource"] if allowed else [], principal_id=claims["sub"])
+    return AuthResponse(routes=["/items"] if allowed else [], principal_id=claims["sub"])
 
 
-@app.route("/protected-resource", methods=["GET"], authorizer=jwt_authorizer)
+@app.route("/items", methods=["GET"], authorizer=jwt_authorizer)
 def read():
     return {}

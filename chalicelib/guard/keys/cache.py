@@ -5,6 +5,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from chalicelib.guard.decision import Failure, Reason
 from chalicelib.guard.revocations import Revocations
@@ -31,8 +32,7 @@ class Fetched:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class KeySet:
+class KeySet(NamedTuple):
     """What was fetched, `age` seconds ago, and why it could not be refreshed, if so."""
 
     fetched: Fetched
@@ -90,7 +90,7 @@ class CachedKeys:
         # Seconds since the start, by whichever clock went further at each reading. The monotonic clock may stop while
         # Lambda freezes the environment, and the wall clock may be set back.
         before, self._read = self._read, self._clocks()
-        self._elapsed += max(now - then for now, then in zip(self._read, before, strict=True))
+        self._elapsed += max(self._read[0] - before[0], self._read[1] - before[1])
         return self._elapsed
 
     def _refresh(self) -> None:

@@ -156,7 +156,7 @@ def test_an_early_refresh_that_fails_leaves_the_keys_as_they_were(source: Source
     assert ([key.id for key in kept.fetched.keys], kept.failure) == (["v1"], "the source is down")
 
 
-# Clocks that go wrong. In a frozen Lambda environment the monotonic one may stop.
+# Clocks that do not go as they should. In a frozen Lambda environment the monotonic one may stop.
 
 
 def test_keys_age_by_the_wall_clock_while_the_monotonic_one_is_stopped(source: Source) -> None:
@@ -168,7 +168,7 @@ def test_keys_age_by_the_wall_clock_while_the_monotonic_one_is_stopped(source: S
     assert source.versions() == ["v2"]
 
 
-def test_old_keys_end_by_the_wall_clock_if_the_other_is_stopped(source: Source) -> None:
+def test_old_keys_end_by_the_wall_clock_while_the_monotonic_one_is_stopped(source: Source) -> None:
     source.versions()
     source.down = True
     source.wall += 3900
@@ -200,7 +200,7 @@ def test_a_wall_clock_set_back_after_a_freeze_makes_no_key_younger(source: Sourc
     assert source.versions() == ["v2"]
 
 
-def test_a_wall_clock_set_back_while_the_other_stops_counts_for_nothing(source: Source) -> None:
+def test_a_wall_clock_set_back_while_the_other_stops_ages_keys(source: Source) -> None:
     source.versions()
     source.wall += 200
     assert source.cached.current().age == 200

@@ -44,7 +44,7 @@ def ask(server: Speaker, seconds: float = 5.0, most: int = MOST) -> tuple[int, b
             return exchange(connection, "GET", "/", {"Accept": "text/plain"}, most)
     finally:
         for timer in {one for one in threading.enumerate() if isinstance(one, threading.Timer)} - threads:
-            timer.join(5)
+            timer.join(1)
             assert not timer.is_alive()
         assert [one for one in psutil.Process().net_connections() if one.raddr and one.raddr.port == server.port] == []
 

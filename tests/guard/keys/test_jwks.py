@@ -126,7 +126,7 @@ def test_a_key_that_names_its_algorithm_is_for_no_other(
     assert get(client, signed(algorithm)) == 401
 
 
-def test_a_key_without_use_and_algorithm_is_for_every_one_that_fits(
+def test_a_key_without_use_and_algorithm_is_for_all_that_fit(
     client: Client, provider: Provider, environment: Callable[..., None]
 ) -> None:
     environment(JWT_ALGORITHMS="ES256,RS256,PS512")
@@ -160,7 +160,7 @@ def nameless(key: Any, algorithm: str = "RS256") -> dict[str, Any]:
     return {name: value for name, value in jwk(key, algorithm).items() if name != "kid"}
 
 
-def test_without_a_kid_one_key_is_tried_and_a_nameless_key_fits_any(client: Client, provider: Provider) -> None:
+def test_a_key_without_a_kid_is_tried_for_any_token(client: Client, provider: Provider) -> None:
     provider.publish(nameless(RSA))
     assert get(client, signed(kid=None)) == 200
     assert get(client, signed(kid="any")) == 200
@@ -237,7 +237,7 @@ def test_a_key_on_another_edwards_curve_is_no_key(
 
 
 @pytest.mark.parametrize(
-    "change",
+    "changes",
     [
         {"iss": "https://other.example"},
         {"aud": "them"},
@@ -247,10 +247,10 @@ def test_a_key_on_another_edwards_curve_is_no_key(
     ],
 )
 def test_a_token_of_the_provider_that_was_not_made_for_us_is_a_401(
-    client: Client, provider: Provider, change: dict[str, Any]
+    client: Client, provider: Provider, changes: dict[str, Any]
 ) -> None:
     provider.publish(jwk(RSA, "RS256"))
-    assert get(client, signed(**change)) == 401
+    assert get(client, signed(**changes)) == 401
 
 
 def test_an_hmac_with_the_public_key_for_its_secret_is_refused(client: Client, provider: Provider) -> None:
@@ -318,7 +318,7 @@ def test_where_only_unfit_keys_are_published_it_is_a_500(
         (200, b"[" * 100_000),
     ],
 )
-def test_a_provider_that_answers_nonsense_is_a_500_that_names_it(
+def test_nonsense_is_a_500_and_the_log_names_the_setting(
     client: Client, provider: Provider, answer: tuple[int, bytes], capsys: pytest.CaptureFixture[str]
 ) -> None:
     provider.answer = answer
@@ -502,7 +502,7 @@ def test_a_provider_that_goes_down_leaves_its_keys_in_service(
     assert line["keys_age_s"] >= 1
 
 
-def test_a_new_key_of_the_provider_is_fetched_when_its_kid_is_met(client: Client, provider: Provider) -> None:
+def test_a_new_key_is_fetched_when_its_kid_comes_and_not_more_often(client: Client, provider: Provider) -> None:
     provider.publish(jwk(RSA, "RS256"))
     assert get(client, signed()) == 200
     provider.publish(jwk(OTHER_RSA, "RS256", kid="two"), jwk(RSA, "RS256"))

@@ -14,6 +14,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import botocore.session
 import psutil
@@ -26,6 +27,7 @@ from botocore.retries.standard import ThrottledRetryableChecker
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from chalicelib.guard.keys.http_exchange import connected
 from chalicelib.guard.keys.secrets_http import (
     THROTTLED,
     CallFailed,
@@ -343,6 +345,11 @@ def test_both_labels_are_asked_for_over_one_connection(serve: Serve) -> None:
     ]
 
 
+def test_a_body_does_not_wait_for_the_server_to_acknowledge_the_head(serve: Serve) -> None:
+    with connected(urlsplit(serve(reply(200, GOOD)).url), None, 5) as connection:
+        assert connection.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
+
+
 def test_the_request_is_that_of_botocores_client_and_its_signature_holds(serve: Serve) -> None:
     server = serve(reply(200, GOOD))
     ask(server.url)
@@ -495,7 +502,7 @@ CHUNKED = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
         (reply(200, GOOD)[0][:-5], "IncompleteRead"),
     ],
 )  # fmt: skip
-def test_garbage_and_half_an_answer_fail_after_two_attempts(serve: Serve, answer: bytes, code: str) -> None:
+def test_garbage_and_what_is_cut_off_fail_after_two_attempts(serve: Serve, answer: bytes, code: str) -> None:
     server = serve([answer, Close()])
     assert failed(server.url) == code
     assert len(server.requests) == 2
@@ -521,7 +528,7 @@ def test_a_closed_connection_is_made_again_for_the_next_label(serve: Serve, anno
     assert server.connections == 2
 
 
-def test_an_announced_end_of_a_connection_costs_an_attempt(serve: Serve) -> None:
+def test_an_announced_end_costs_the_next_label_its_first_attempt(serve: Serve) -> None:
     server = serve([*reply(200, GOOD, "Connection: close"), Close()], reply(500, b""), reply(200, OLDER))
     answers = ask(server.url, CURRENT, PREVIOUS)
     assert answers[CURRENT] == GOOD
@@ -576,7 +583,7 @@ def test_a_server_that_never_answers_is_given_up_by_the_deadline_of_all(serve: S
     assert taken(serve([Pause(30)]).url, 0.2) < 1.8  # less than the two seconds that one answer may take
 
 
-def test_a_server_that_never_answers_is_asked_twice_in_the_deadline(serve: Serve) -> None:
+def test_a_server_that_never_answers_is_asked_twice(serve: Serve) -> None:
     server = serve([Pause(30)])
     start = time.monotonic()
     answer = get_secret_values("the-name", [CURRENT, PREVIOUS], {**LAMBDA, "AWS_ENDPOINT_URL": server.url})
@@ -697,14 +704,12 @@ def test_a_given_bundle_is_all_that_is_trusted(tmp_path: Path, authority: bool) 
     assert trust({"AWS_CA_BUNDLE": str(given.trusted)}).cert_store_stats()["x509"] == 1
 
 
-def test_a_default_trust_store_with_certificates_is_all_we_trust(
-    shown: Certificate, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_default_trust_store_with_certificates_is_enough(shown: Certificate, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(shown.trusted))
     assert trust({}).cert_store_stats()["x509"] == 1
 
 
-def test_botocore_is_not_imported_not_even_for_its_certificates(tmp_path: Path) -> None:
+def test_botocore_is_not_imported_for_its_certificates(tmp_path: Path) -> None:
     program = (
         "import sys; from chalicelib.guard.keys import secrets_http as module; module.trust({});"
         "print([name for name in ('boto3', 'botocore', 'urllib3') if name in sys.modules])"

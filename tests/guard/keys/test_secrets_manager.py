@@ -1,6 +1,6 @@
 """Keys out of Secrets Manager and the four steps of a rotation, over HTTP, from a server with versions and labels.
 
-The end-to-end tests hold the same against the embedded AWS. Here every kind of answer is at hand.
+The end-to-end tests hold the same against the embedded AWS. Here every kind of answer is to be had, at once.
 """
 
 from __future__ import annotations
@@ -167,7 +167,7 @@ def refused() -> str:
 # What the authorizer fetches.
 
 
-def test_the_current_key_comes_first_each_key_has_its_version(manager: SecretsManager) -> None:
+def test_the_current_key_comes_first_and_then_the_previous_one(manager: SecretsManager) -> None:
     manager.put("v2", SECRET, "AWSCURRENT")
     manager.put("v1", OLD_SECRET, "AWSPREVIOUS")
     wanted = settings.current_settings()
@@ -184,7 +184,7 @@ def test_a_secret_that_was_never_rotated_has_one_key(manager: SecretsManager) ->
     assert key_ids() == ["v1"]
 
 
-def test_the_previous_version_is_not_asked_for_if_it_is_refused(
+def test_a_previous_version_that_is_not_wanted_is_not_asked_for(
     manager: SecretsManager, environment: Callable[..., None]
 ) -> None:
     environment(JWT_PREVIOUS_KEY="refuse")
@@ -194,7 +194,7 @@ def test_the_previous_version_is_not_asked_for_if_it_is_refused(
     assert [given["VersionStage"] for _, given in manager.asked] == ["AWSCURRENT"]
 
 
-def test_the_key_is_the_field_that_is_set_for_each_algorithm_listed(
+def test_the_field_and_the_algorithms_are_those_of_the_settings(
     manager: SecretsManager, environment: Callable[..., None]
 ) -> None:
     environment(JWT_SECRET_FIELD="other", JWT_ALGORITHMS="HS256 HS384")
@@ -209,7 +209,7 @@ FIX = (
 
 
 @pytest.mark.parametrize("code", ["AccessDeniedException", "DecryptionFailure", "ResourceNotFoundException"])
-def test_a_current_version_that_cannot_be_read_is_named_with_the_fix(manager: SecretsManager, code: str) -> None:
+def test_an_unreadable_current_version_is_one_sentence_with_the_fix(manager: SecretsManager, code: str) -> None:
     manager.put("v1", OLD_SECRET, "AWSPREVIOUS")
     manager.refuse["AWSCURRENT"] = (400, code)
     assert refused() == f"Secret '{SECRET_ID}' cannot be read ({code}): {FIX}"
@@ -222,7 +222,7 @@ def test_an_answer_of_another_form_is_named_too(manager: SecretsManager) -> None
 
 
 @pytest.mark.usefixtures("manager")
-def test_a_secrets_manager_that_is_away_is_named_with_the_fix(environment: Callable[..., None]) -> None:
+def test_a_secrets_manager_that_is_not_there_is_one_sentence_with_the_fix(environment: Callable[..., None]) -> None:
     secrets_manager.client.cache_clear()
     environment(AWS_ENDPOINT_URL="http://127.0.0.1:9")
     said = refused()
@@ -328,7 +328,7 @@ def test_outside_lambda_the_sdk_asks(manager: SecretsManager) -> None:
 
 
 @pytest.mark.usefixtures("inside_lambda")
-def test_what_is_left_to_the_sdk_in_lambda_is_noted_once_unshown(
+def test_what_is_left_to_the_sdk_is_noted_once_without_its_value(
     manager: SecretsManager, environment: Callable[..., None], log: Callable[[], Any]
 ) -> None:
     manager.put("v1", SECRET, "AWSCURRENT")
@@ -344,7 +344,7 @@ def test_what_is_left_to_the_sdk_in_lambda_is_noted_once_unshown(
 
 @pytest.mark.usefixtures("inside_lambda")
 @pytest.mark.parametrize("code", ["AccessDeniedException", "ResourceNotFoundException"])
-def test_in_lambda_an_unreadable_current_version_says_the_same(manager: SecretsManager, code: str) -> None:
+def test_inside_lambda_an_unreadable_current_version_is_the_same_sentence(manager: SecretsManager, code: str) -> None:
     manager.put("v1", OLD_SECRET, "AWSPREVIOUS")
     manager.refuse["AWSCURRENT"] = (400, code)
     assert refused() == f"Secret '{SECRET_ID}' cannot be read ({code}): {FIX}"
@@ -352,7 +352,7 @@ def test_in_lambda_an_unreadable_current_version_says_the_same(manager: SecretsM
 
 @pytest.mark.usefixtures("inside_lambda")
 @pytest.mark.parametrize("status", [400, 500])
-def test_in_lambda_an_unreadable_previous_version_is_left_out(
+def test_inside_lambda_an_unreadable_previous_version_is_noted(
     manager: SecretsManager, log: Callable[[], Any], status: int
 ) -> None:
     manager.put("v2", SECRET, "AWSCURRENT")
@@ -486,7 +486,7 @@ def test_a_revoked_token_has_no_keys_fetched_again(listed: SecretsManager, clien
 
 
 @pytest.mark.usefixtures("anywhere")
-def test_without_the_list_it_is_a_500_and_the_log_names_the_secret(
+def test_without_the_list_the_answer_is_a_500_and_the_log_names_the_secret(
     listed: SecretsManager, client: Client, log: Callable[[], Any]
 ) -> None:
     listed.ended = None
@@ -705,7 +705,7 @@ def test_invented_tokens_leave_the_live_key_its_labels(manager: SecretsManager, 
         for name in STEPS:
             assert "is not AWSPENDING" in fails(name, invented)
     assert (manager.labels, changed(manager)) == (before, [])
-    step("createSecret", version)  # the true rotation continues
+    step("createSecret", version)  # the true rotation goes on
     step("finishSecret", version)
     assert manager.labels == {"AWSCURRENT": version, "AWSPENDING": version, "AWSPREVIOUS": FIRST}
 
