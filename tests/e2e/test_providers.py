@@ -22,7 +22,7 @@ import pytest
 
 from tests.support.deployed import Deployed
 from tests.support.embedded_aws import REGION, EmbeddedAws, free_port
-from tests.support.project import PROJECT, copy_project
+from tests.support.project import PROJECT, copy_project, of_another_name
 
 PASSWORD = "Correct-horse-battery-1"
 
@@ -30,9 +30,7 @@ PASSWORD = "Correct-horse-battery-1"
 @pytest.fixture(scope="module")
 def guard(aws: EmbeddedAws, tmp_path_factory: pytest.TempPathFactory) -> Deployed:
     """Deploy with keys out of Cognito's JWKS; the tests point it at other issuers."""
-    project = copy_project(tmp_path_factory.mktemp("providers") / "project")
-    for file in (project / "app.py", *sorted((project / ".chalice").glob("*.json"))):
-        file.write_text(file.read_text().replace("fixture", "idp"))
+    project = of_another_name(copy_project(tmp_path_factory.mktemp("providers") / "project"), "idp")
     readme = (PROJECT / "README.md").read_text()
     (line,) = re.findall(r"^-r requirements/jwks.txt$", readme, re.MULTILINE)
     with (project / "requirements.txt").open("a") as requirements:
