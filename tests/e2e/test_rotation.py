@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import threading
 import time
 import uuid
@@ -295,13 +294,3 @@ def test_no_step_leaves_the_secret_in_its_log(prod: Deployed) -> None:
     written = "\n".join(prod.log("rotate_secret"))
     assert version in written
     assert current(prod)[1] not in written
-
-
-def test_the_deployment_lets_secrets_manager_call_the_function(prod: Deployed) -> None:
-    described = prod.aws.client("secretsmanager").describe_secret(SecretId=prod.secret_id)
-    assert described["RotationEnabled"] is True
-    assert described["RotationRules"]["AutomaticallyAfterDays"] == 30
-    assert described["RotationLambdaARN"].endswith(f":{prod.function('rotate_secret')}")
-    policy = prod.aws.client("lambda").get_policy(FunctionName=prod.function("rotate_secret"))["Policy"]
-    assert re.search(r'"Service": ?"secretsmanager\.amazonaws\.com"', policy)
-    assert re.search(r'"AWS:SourceAccount": ?"000000000000"', policy, re.IGNORECASE)

@@ -361,7 +361,7 @@ def main(requests: int) -> int:
         with step("Start the embedded AWS, with IAM enforced"):
             aws = stack.enter_context(embedded_aws.running())
         project = copy_project(folder / "project")
-        with step("Put a secret into Secrets Manager, and deploy by chalice deploy (15 s or so)"):
+        with step("Put a secret into Secrets Manager, and deploy by chalice deploy (5 s or so)"):
             manage(project, aws, "secret", "create", "--stage", STAGE)
             manage(project, aws, "deploy", "--stage", STAGE)
         resources = json.loads((project / ".chalice" / "deployed" / f"{STAGE}.json").read_text())["resources"]
