@@ -45,7 +45,7 @@ EMPTY = text(Revocations())
 def end(stage: Stage, subjects: Sequence[str], *, everyone: bool, until: int, now: float) -> Revocations:
     """Refuse the tokens of these subjects, or of everyone, that were issued up to `until`; return the list.
 
-    What is refused already goes on to be refused. Unix seconds; Fault where it cannot be written.
+    What is refused already stays refused. Unix seconds; Fault where it cannot be written.
     """
     longest = _longest(stage)
     if longest is not None and until + longest <= now:
@@ -161,7 +161,7 @@ def restart(stage: Stage) -> None:
             except (client.exceptions.PreconditionFailedException, client.exceptions.ResourceConflictException):
                 _wait_for(client, name)
                 continue
-            # Until then Lambda goes on with the environments that there are.
+            # Until then Lambda keeps the old environments.
             _wait_for(client, name)
             return
     raise Fault(f"others change {name} at this moment.")

@@ -147,12 +147,12 @@ def _decide(
     authorization: str, asked_for: Route | None, keys: Sequence[Key], case: Case, now: float
 ) -> tuple[Decision, Mapping[str, Any] | None]:
     """Return the authorizer's decision with these keys, and its answer if there is one."""
-    decision, given = Decision(Outcome.ERROR), KeySet(replace(case.fetched, keys=keys))
+    decision, given = Decision(Outcome.ERROR), KeySet(case.fetched._replace(keys=keys))
     try:
         decision = authorizer.decide(authorization, asked_for, case.table, given, case.settings.requirements, now)
         answered = decision.caller if decision.outcome is not Outcome.UNAUTHORIZED else None
         return decision, authorizer.answer(answered, case.table, STAGE_ARN) if answered else None
-    except Exception as error:  # noqa: BLE001  # whatever it is, the authorizer answers 500, and that is to be said
+    except Exception as error:  # noqa: BLE001  # whatever it is, the authorizer answers 500, and `why` says so
         return authorizer.failed(error, decision.route), None
 
 

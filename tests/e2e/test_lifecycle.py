@@ -141,7 +141,7 @@ def test_a_schedule_makes_no_new_key_at_once(rotating: Deployed) -> None:
     assert [its["RotateImmediately"] for its in asked if its["SecretId"] == "rotating-key"] == [False]
 
 
-def test_the_next_deployment_leaves_a_schedule_as_it_is_and_changes_its_days(rotating: Deployed) -> None:
+def test_the_next_deployment_keeps_a_schedule_and_changes_its_days(rotating: Deployed) -> None:
     before = described(rotating)["VersionIdsToStages"]
     assert "ok  rotation: every 30 days, as before" in rotating.manage("deploy", "--stage", "prod")
     assert described(rotating)["VersionIdsToStages"] == before  # the embedded AWS makes a version of each schedule
@@ -210,7 +210,7 @@ def use_secret(project: Path, name: str) -> None:
         change(project / ".chalice" / file, "fixture-key-dev", name)
 
 
-def test_a_secret_that_was_never_made_is_named_with_the_command_that_makes_it(fresh: Deployed) -> None:
+def test_a_secret_that_was_never_made_is_named_with_the_command(fresh: Deployed) -> None:
     use_secret(fresh.project, "never-made")
     assert "manage.py secret create --stage dev" in refusal(fresh, "deploy", "--stage", "dev")
 

@@ -191,9 +191,7 @@ def provider(guard: Deployed, tmp_path: Path) -> Iterator[OpenIdProvider]:
     made.stop()
 
 
-def test_who_signs_in_at_an_openid_provider_may_do_what_the_nested_roles_may(
-    guard: Deployed, provider: OpenIdProvider
-) -> None:
+def test_who_signs_in_at_an_openid_provider_has_the_nested_roles(guard: Deployed, provider: OpenIdProvider) -> None:
     tokens = {who: provider.sign_in(who) for who in PEOPLE}
     assert outcomes(guard, tokens) == {
         "ursula": (200, 403),
@@ -225,7 +223,7 @@ def test_while_the_provider_is_down_its_keys_serve_on(guard: Deployed, provider:
     assert "cannot be fetched" in line["detail"]
 
 
-def test_a_token_signed_with_the_secret_does_not_stand_beside_a_provider(
+def test_a_token_signed_with_the_secret_is_invalid_beside_a_provider(
     guard: Deployed, provider: OpenIdProvider, dev: Deployed
 ) -> None:
     assert provider.sign_in("ada")

@@ -118,7 +118,7 @@ def test_a_flood_of_forged_tokens_is_no_flood_of_calls(prod: Deployed, tmp_path:
         assert ask_local(current(prod), named=False) == 200
 
 
-def test_after_one_rotation_both_keys_verify_and_after_two_the_oldest_does_not(prod: Deployed) -> None:
+def test_two_keys_verify_after_a_rotation_and_no_older_one(prod: Deployed) -> None:
     prod.restart("jwt_authorizer", JWT_KEY_TTL_SECONDS="1")
     first = current(prod)
     rotate(prod, "--force")
@@ -254,7 +254,7 @@ def test_the_other_fields_of_the_secret_stay(prod: Deployed) -> None:
 
 
 @pytest.mark.parametrize("name", [*STEPS, "nonsense"])
-def test_a_step_for_a_version_that_is_not_pending_fails_and_changes_nothing(prod: Deployed, name: str) -> None:
+def test_a_step_for_a_version_that_is_not_pending_changes_nothing(prod: Deployed, name: str) -> None:
     before = labels(prod)
     error = step(prod, name, str(uuid.uuid4()))
     assert error is not None
@@ -273,7 +273,7 @@ def test_invented_tokens_end_no_session(prod: Deployed) -> None:
 
 
 @pytest.mark.parametrize("name", ["testSecret", "finishSecret"])
-def test_a_pending_version_that_the_authorizer_could_not_use_never_is_current(prod: Deployed, name: str) -> None:
+def test_a_pending_version_that_cannot_be_used_never_is_current(prod: Deployed, name: str) -> None:
     version, before = staged(prod), current(prod)
     prod.aws.client("secretsmanager").put_secret_value(
         SecretId=prod.secret_id,

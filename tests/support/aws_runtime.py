@@ -1,7 +1,7 @@
 """Functions in the embedded Lambda that live as they do on AWS: AWS's own runtime client, awslambdaric, runs them.
 
 ministack's own Python worker ends an execution environment whenever a handler raises, as an authorizer does for
-every 401. Behind Lambda's Runtime API, which ministack serves for custom runtimes, the environment goes on, with its
+every 401. Behind Lambda's Runtime API, which ministack serves for custom runtimes, the environment lives on, with its
 cached keys. The package is the one that `chalice deploy` made, with a `bootstrap` beside it.
 """
 

@@ -94,7 +94,7 @@ def running(**settings: str) -> Iterator[EmbeddedAws]:
     with tempfile.TemporaryDirectory(prefix="embedded-aws-") as folder:
         port, logs = free_port(), Path(folder) / "log"
         lambda_runtime(Path(folder) / "lambda-runtime")
-        # A bare environment: this process's environment is none of a Lambda function's business.
+        # A bare environment, so that nothing of this process's reaches a Lambda function.
         environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         environment |= {
             "GATEWAY_PORT": str(port),
