@@ -62,6 +62,11 @@ class List:
     def put(self, text: str) -> None:
         self.client.create_secret(Name=self.name, SecretString=text)
 
+    def another(self, *subjects: str) -> None:
+        """Put another list in its place."""
+        text = revocation.text(Revocations(-1, dict.fromkeys(subjects, NOW)))
+        self.client.put_secret_value(SecretId=self.name, SecretString=text)
+
     @property
     def text(self) -> str:
         return str(self.client.get_secret_value(SecretId=self.name)["SecretString"])
@@ -78,19 +83,19 @@ def listed(aws: EmbeddedAws, project_copy: Path, environment: Callable[..., None
 
 
 @pytest.fixture
-def between(listed: List, environment: Callable[..., None]) -> Iterator[Callable[[Callable[[], object], int], None]]:
-    """Let something happen just before AWSCURRENT is moved, the first so many times."""
-    endpoint, left = Endpoint(passing_to(listed.aws.port)), []
+def between(listed: List, environment: Callable[..., None]) -> Iterator[Callable[..., None]]:
+    """Let something happen just before this action of Secrets Manager, the first so many times."""
     through = passing_to(listed.aws.port)
+    endpoint = Endpoint(through)
 
-    def answer(request: Request) -> Reply:
-        if request.headers.get("X-Amz-Target") == "secretsmanager.UpdateSecretVersionStage" and left:
-            left.pop()()
-        return through(request)
+    def happens(action: str, what: Callable[[], Reply | None], times: int = 1) -> None:
+        left = [what] * times
 
-    def happens(what: Callable[[], object], times: int) -> None:
+        def answer(request: Request) -> Reply:
+            due = request.headers.get("X-Amz-Target") == f"secretsmanager.{action}" and left
+            return (due and left.pop()()) or through(request)
+
         endpoint.answers(answer)
-        left.extend([what] * times)
         environment(AWS_ENDPOINT_URL_SECRETS_MANAGER=endpoint.url)
 
     yield happens
@@ -203,21 +208,26 @@ def test_a_list_that_was_never_made_is_named_with_what_makes_it(listed: List) ->
         list(deployment.preflight(listed.stage))
 
 
-def test_an_entry_that_came_in_between_is_kept(listed: List, between: Callable[..., None]) -> None:
+@pytest.mark.parametrize("action", ["PutSecretValue", "UpdateSecretVersionStage"])
+def test_an_entry_that_came_in_between_is_kept(listed: List, between: Callable[..., None], action: str) -> None:
     listed.end("alice")
-    meanwhile = {"everyone": -1, "subjects": {"alice": NOW, "mallory": NOW}}
-    between(lambda: listed.client.put_secret_value(SecretId=listed.name, SecretString=json.dumps(meanwhile)), 1)
+    between(action, lambda: listed.another("alice", "mallory"))
     listed.end("bob")
     assert listed.subjects == {"alice": NOW, "bob": NOW, "mallory": NOW}
 
 
+def test_a_first_entry_that_came_in_between_is_kept(listed: List, between: Callable[..., None]) -> None:
+    between("CreateSecret", lambda: listed.put(revocation.text(Revocations(-1, {"mallory": NOW}))))
+    listed.end("bob")
+    assert listed.subjects == {"bob": NOW, "mallory": NOW}
+
+
 def test_who_never_gets_a_turn_is_refused_and_loses_nothing(listed: List, between: Callable[..., None]) -> None:
     listed.end("alice")
-    theirs = json.dumps({"everyone": -1, "subjects": {"mallory": NOW}})
-    between(lambda: listed.client.put_secret_value(SecretId=listed.name, SecretString=theirs), 1000)
+    between("UpdateSecretVersionStage", lambda: listed.another("mallory"), 1000)
     with pytest.raises(Fault, match="try again"):
         listed.end("bob")
-    assert listed.text == theirs
+    assert listed.subjects == {"mallory": NOW}
 
 
 def test_a_move_whose_answer_was_lost_is_done(listed: List, environment: Callable[..., None]) -> None:
@@ -240,13 +250,12 @@ def test_a_move_whose_answer_was_lost_is_done(listed: List, environment: Callabl
 
 def test_an_error_that_is_no_others_write_is_said(listed: List, between: Callable[..., None]) -> None:
     listed.end("alice")
-
-    def fail() -> None:
-        listed.client.delete_secret(SecretId=listed.name, RecoveryWindowInDays=7)
-
-    between(fail, 1)
-    with pytest.raises(Fault, match="AWS refused"):
+    between(
+        "UpdateSecretVersionStage", lambda: Reply(400, b'{"__type": "AccessDeniedException", "Message": "no"}'), 1000
+    )
+    with pytest.raises(Fault, match=r"AWS refused UpdateSecretVersionStage \(AccessDeniedException\)"):
         listed.end("bob")
+    assert listed.subjects == {"alice": NOW}
 
 
 def test_tokens_of_an_issuer_whose_clock_is_ahead_are_refused_too(listed: List) -> None:
