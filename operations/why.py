@@ -147,7 +147,7 @@ def _decide(
     authorization: str, asked_for: Route | None, keys: Sequence[Key], case: Case, now: float
 ) -> tuple[Decision, Mapping[str, Any] | None]:
     """Return the authorizer's decision with these keys, and its answer if there is one."""
-    decision, given = Decision(Outcome.ERROR), KeySet(replace(case.fetched, keys=keys))
+    decision, given = Decision(Outcome.ERROR), KeySet(case.fetched._replace(keys=keys))
     try:
         decision = authorizer.decide(authorization, asked_for, case.table, given, case.settings.requirements, now)
         answered = decision.caller if decision.outcome is not Outcome.UNAUTHORIZED else None

@@ -20,9 +20,11 @@ class Revocations:
 
 
 def parse(text: str) -> Revocations:
-    """Return the list that `manage.py revoke` writes; ValueError, KeyError or RecursionError for another form."""
+    """Return the list that `manage.py revoke` writes; ValueError or RecursionError for another form."""
     members: Any = json.loads(text)
-    everyone, subjects = (members["everyone"], members["subjects"]) if isinstance(members, dict) else (-1, None)
+    if not isinstance(members, dict) or members.keys() != {"everyone", "subjects"}:
+        raise ValueError("not a list of revocations")
+    everyone, subjects = members["everyone"], members["subjects"]
     if not isinstance(subjects, dict) or not all(type(until) is int for until in (everyone, *subjects.values())):
         raise ValueError("not a list of revocations")
     return Revocations(everyone, subjects)

@@ -240,7 +240,7 @@ def test_an_answer_that_api_gateway_would_not_take_is_a_500(fixture_service: Ser
 
 def test_a_session_that_was_ended_is_refused_though_the_token_is_valid(project: Project) -> None:
     case = judge(project, None)
-    ended = replace(case, fetched=replace(case.fetched, revocations=Revocations(subjects={"alice": int(time.time())})))
+    ended = replace(case, fetched=case.fetched._replace(revocations=Revocations(subjects={"alice": int(time.time())})))
     said = explain(token("user"), "GET", "/items", project, ended, time.time())
     assert (said.status, said.reason, said.by) == (401, Reason.REVOKED, "the authorizer")
     assert [step.found for step in said.steps if step.verdict == "NO"] == ["revoked: the token itself is valid"]

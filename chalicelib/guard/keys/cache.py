@@ -1,10 +1,9 @@
 """What verification needs, kept for a while: refreshed after `ttl`, served stale up to `max_stale` if that fails."""
 
 import threading
-import time
 import traceback
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from time import monotonic, time
 from typing import NamedTuple
 
 from chalicelib.guard.decision import Failure, Reason
@@ -16,6 +15,8 @@ RETRY_AFTER, RETRY_STALE_AFTER = 3.0, 30.0
 #: An early refresh comes at most once in so many seconds, so that a flood of forged tokens is no flood of calls.
 EARLY_REFRESH_EVERY = 30.0
 
+Clocks = Callable[[], tuple[float, float]]
+
 
 class KeysUnavailable(Failure):
     """There are no keys."""
@@ -23,12 +24,11 @@ class KeysUnavailable(Failure):
     reason = Reason.KEYS_UNAVAILABLE
 
 
-@dataclass(frozen=True, slots=True)
-class Fetched:
+class Fetched(NamedTuple):
     """Keys that verify, newest first; whose sessions were ended; and what an operator should know, in our own words."""
 
     keys: Sequence[Key]
-    revocations: Revocations
+    revocations: Revocations = Revocations()
     notes: tuple[str, ...] = ()
 
 
@@ -48,43 +48,31 @@ def described(error: Exception) -> str:
     return f"{type(error).__name__} in {place.name}, line {place.lineno}"
 
 
-def clocks() -> tuple[float, float]:
-    """Return the monotonic and the wall-clock time, in seconds."""
-    return time.monotonic(), time.time()
-
-
 class CachedKeys:
     """What `fetch` returns, kept for `ttl` seconds, and for `max_stale` more while `fetch` raises."""
 
+    # `clocks` are the monotonic and the wall-clock time, in seconds.
     def __init__(
-        self,
-        fetch: Callable[[], Fetched],
-        ttl: float,
-        max_stale: float,
-        clocks: Callable[[], tuple[float, float]] = clocks,
+        self, fetch: Callable[[], Fetched], ttl: float, max_stale: float, clocks: Clocks = lambda: (monotonic(), time())
     ) -> None:
-        self._fetch, self._ttl, self._max_stale, self._clocks = fetch, ttl, max_stale, clocks
-        self._lock = threading.Lock()
-        self._kept: Fetched | None = None
-        self._failure: str | None = None
-        self._elapsed, self._read = 0.0, clocks()
+        self._fetch, self._ttl, self._clocks = fetch, ttl, clocks
+        self._usable_for = ttl + max_stale
+        self._lock, self._elapsed, self._read = threading.Lock(), 0.0, clocks()
+        self._kept, self._failure = Fetched(()), ""  # never served: the first request fetches
         self._fetched = self._next_fetch = self._next_early = -float("inf")
 
     def current(self) -> KeySet:
         """Return the keys; raise KeysUnavailable if there are none, or none that is fresh enough."""
         with self._lock:
-            if self._now() >= self._next_fetch:
-                self._refresh()
-            return self._usable()
+            return self._keys(fetch=self._now() >= self._next_fetch)
 
     def refreshed(self) -> KeySet | None:
         """Return the keys, fetched again for a token that none of them fits; None if that was done just now."""
         with self._lock:
             if self._now() < self._next_early:
                 return None
-            self._next_early = self._now() + EARLY_REFRESH_EVERY
-            self._refresh()
-            return self._usable()
+            self._next_early = self._elapsed + EARLY_REFRESH_EVERY
+            return self._keys(fetch=True)
 
     def _now(self) -> float:
         # Seconds since the start, by whichever clock went further at each reading. The monotonic clock may stop while
@@ -93,18 +81,17 @@ class CachedKeys:
         self._elapsed += max(self._read[0] - before[0], self._read[1] - before[1])
         return self._elapsed
 
-    def _refresh(self) -> None:
-        began = self._now()  # keys are as old as the question, for an answer may wait in a frozen environment
-        try:
-            self._kept, self._failure, self._fetched = self._fetch(), None, began
-            self._next_fetch = began + self._ttl
-        except Exception as error:  # noqa: BLE001  # whatever it is, usable keys at hand are used
-            self._failure, now = described(error), self._now()
-            left = self._fetched + self._ttl + self._max_stale - now
-            self._next_fetch = now + max(RETRY_AFTER, min(RETRY_STALE_AFTER, left))
-
-    def _usable(self) -> KeySet:
+    def _keys(self, *, fetch: bool) -> KeySet:
+        if fetch:
+            began = self._now()  # keys are as old as the question, for an answer may wait in a frozen environment
+            try:
+                self._kept, self._failure, self._fetched = self._fetch(), "", began
+                self._next_fetch = began + self._ttl
+            except Exception as error:  # noqa: BLE001  # whatever it is, usable keys at hand are used
+                self._failure, now = described(error), self._now()
+                left = self._fetched + self._usable_for - now
+                self._next_fetch = now + max(RETRY_AFTER, min(RETRY_STALE_AFTER, left))
         age = self._now() - self._fetched
-        if self._kept is None or (self._failure is not None and age > self._ttl + self._max_stale):
+        if self._failure and age > self._usable_for:
             raise KeysUnavailable(self._failure)
-        return KeySet(self._kept, age, self._failure)
+        return KeySet(self._kept, age, self._failure or None)

@@ -1,26 +1,26 @@
 """HTTP with bounds: on the time for all, and on the size of an answer. No proxy, no redirect."""
 
-import http.client
 import socket
 import ssl
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from http.client import HTTPConnection, HTTPException, IncompleteRead
 from urllib.parse import SplitResult
 
 #: Seconds: to connect, to shake hands, and for each read.
 CONNECT_TIMEOUT, READ_TIMEOUT = 1.0, 2.0
 
 
-class AnswerTooLarge(http.client.HTTPException):
+class AnswerTooLarge(HTTPException):
     """The answer has more bytes than it may have."""
 
 
 @contextmanager
-def connected(url: SplitResult, trusted: ssl.SSLContext | None, seconds: float) -> Iterator[http.client.HTTPConnection]:
+def connected(url: SplitResult, trusted: ssl.SSLContext | None, seconds: float) -> Iterator[HTTPConnection]:
     """Yield a connection that ends after so many seconds: TimeoutError, however slowly bytes come."""
-    made = http.client.HTTPConnection(url.hostname or "", url.port or (80 if trusted is None else 443))
+    made = HTTPConnection(url.hostname or "", url.port or (80 if trusted is None else 443))
     end = time.monotonic() + seconds
     opened = socket.create_connection((made.host, made.port), min(CONNECT_TIMEOUT, seconds))
 
@@ -40,34 +40,25 @@ def connected(url: SplitResult, trusted: ssl.SSLContext | None, seconds: float) 
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # or the body waits 40 ms for the head's ACK
         made.sock, made.auto_open = opened, 0
         yield made
-    except (OSError, http.client.HTTPException):
-        if time.monotonic() >= end:
-            raise TimeoutError from None
-        raise
+    except (OSError, HTTPException) as error:
+        raise error if time.monotonic() < end else TimeoutError() from None
     finally:
         watch.cancel()
-        shut()  # a response may hold the socket open
-        made.close()
         opened.close()
 
 
 def exchange(
-    connection: http.client.HTTPConnection,
-    method: str,
-    target: str,
-    headers: Mapping[str, str],
-    most_bytes: int,
-    body: bytes | None = None,
+    connection: HTTPConnection, method: str, url: str, headers: Mapping[str, str], most: int, body: bytes | None = None
 ) -> tuple[int, bytes]:
     """Send a request; return status and body. OSError, HTTPException or ValueError if there is no whole answer."""
-    connection.request(method, target, body, dict(headers))
+    connection.request(method, url, body, headers)
     with connection.getresponse() as response:  # else it would keep the socket open until it is collected
         content = b""
         # Not `read`, which takes a chunk of length -1 for all that ever comes.
-        while len(content) <= most_bytes and (part := response.read1(65536)):
+        while len(content) <= most and (part := response.read1(65536)):
             content += part
-        if len(content) > most_bytes:
+        if len(content) > most:
             raise AnswerTooLarge
         if response.length != 0 and not response.chunked:  # http.client does not mind what is cut off
-            raise http.client.IncompleteRead(b"")
+            raise IncompleteRead(b"")
         return response.status, content

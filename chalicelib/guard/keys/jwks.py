@@ -1,9 +1,10 @@
 """Keys out of an identity provider's JSON Web Key Set (RFC 7517)."""
 
-import http.client
 import json
 import ssl
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from http.client import HTTPException
 from urllib.parse import urlsplit
 
 import jwt
@@ -26,52 +27,37 @@ def fetch(settings: Settings) -> list[Key]:
     """Return the provider's keys for the allowed algorithms; KeysUnavailable if there are none."""
     if not has_crypto:
         raise KeysUnavailable("JWT_JWKS_URL needs cryptography: add -r requirements/jwks.txt to requirements.txt.")
+    url, algorithms = urlsplit(settings.jwks_url or ""), settings.requirements.algorithms
+    target = (url.path or "/") + (f"?{url.query}" if url.query else "")
     try:
-        document = json.loads(_body(settings.jwks_url or ""))
-    except (OSError, http.client.HTTPException, ValueError, RecursionError) as error:
+        trusted = ssl.create_default_context() if url.scheme == "https" else None  # http is for loopback alone
+        with connected(url, trusted, SECONDS) as connection:
+            status, body = exchange(connection, "GET", target, {"Accept": "application/json"}, MAX_BYTES)
+        document = json.loads(body) if status == 200 else None
+    except (OSError, HTTPException, ValueError, RecursionError) as error:
         # Without the URL, which may hold credentials.
         raise KeysUnavailable(f"JWT_JWKS_URL cannot be fetched ({type(error).__name__}): check it.") from None
-    listed = document.get("keys") if isinstance(document, dict) else None
-    algorithms = settings.requirements.algorithms
-    keys = [key for jwk in listed for key in _keys(jwk, algorithms)] if isinstance(listed, list) else []
-    if not keys:
-        raise KeysUnavailable(
-            f"JWT_JWKS_URL holds no key that fits JWT_ALGORITHMS ({', '.join(algorithms)}): check both."
-        )
-    return keys
-
-
-def _body(url: str) -> bytes:
-    parts = urlsplit(url)
-    trusted = ssl.create_default_context() if parts.scheme == "https" else None  # http is for loopback alone
-    target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    with connected(parts, trusted, SECONDS) as connection:
-        status, body = exchange(connection, "GET", target, {"Accept": "application/json"}, MAX_BYTES)
     if status != 200:
         raise KeysUnavailable(f"JWT_JWKS_URL cannot be fetched (HTTP {status}): check it.")
-    return body
+    listed = document.get("keys") if isinstance(document, dict) else None
+    keys = [key for jwk in listed for key in _keys(jwk, algorithms)] if isinstance(listed, list) else []
+    if not keys:
+        raise KeysUnavailable(f"JWT_JWKS_URL has no key for JWT_ALGORITHMS ({', '.join(algorithms)}): check both.")
+    return keys
 
 
 def _keys(jwk: object, algorithms: Sequence[str]) -> Iterator[Key]:
     """Yield a key for each algorithm that this one is for; nothing for a key that no verifier should use."""
-    if not isinstance(jwk, dict) or jwk.get("use", "sig") != "sig":
+    # A private key that everybody can read proves nothing; a symmetric one fits no allowed algorithm.
+    if not isinstance(jwk, dict) or jwk.get("use", "sig") != "sig" or "d" in jwk:
         return
-    operations = jwk.get("key_ops", ["verify"])
-    if not (isinstance(operations, list) and "verify" in operations):
-        return
-    if "d" in jwk:
-        return  # a private key that everybody can read proves nothing; a symmetric one fits no allowed algorithm
-    kid = jwk.get("kid")
-    if not (kid is None or isinstance(kid, str)):
+    kid, operations = jwk.get("kid"), jwk.get("key_ops", ["verify"])
+    if not (isinstance(kid, str | None) and isinstance(operations, list) and "verify" in operations):
         return
     for algorithm in dict.fromkeys(algorithms):
         names = ED25519 if algorithm in ED25519 else (algorithm,)
-        if jwk.get("alg", algorithm) not in names or (names is ED25519 and jwk.get("crv") != "Ed25519"):
-            continue
-        try:
-            made = jwt.PyJWK(jwk, names[0])
-            made.algorithm_name = algorithm
-            key = Key(kid, made)
-        except jwt.PyJWTError:
-            continue
-        yield key
+        if jwk.get("alg", algorithm) in names and (names is not ED25519 or jwk.get("crv") == "Ed25519"):
+            with suppress(jwt.PyJWTError):
+                made = jwt.PyJWK(jwk, names[0])
+                made.algorithm_name = algorithm
+                yield Key(kid, made)
