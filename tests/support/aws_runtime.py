@@ -59,7 +59,8 @@ def restart(aws: EmbeddedAws, function: str, **variables: str) -> None:
     An empty variable is an unset one to it.
     """
     client = aws.client("lambda")
-    had = client.get_function_configuration(FunctionName=function).get("Environment", {}).get("Variables", {})
+    # Not GetFunctionConfiguration, which the adapter answers when the function is ready: that need not be waited for.
+    had = client.get_function(FunctionName=function)["Configuration"].get("Environment", {}).get("Variables", {})
     changed = {**had, **variables, "RESTARTED": f"{time.time_ns()}"}
     client.update_function_configuration(FunctionName=function, Environment={"Variables": changed})
 
