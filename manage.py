@@ -281,7 +281,7 @@ def lines_to_paste(url: str, made: list[Request], tokens: Mapping[str, str]) -> 
     yield "Paste this block into another terminal:\n"
     yield f"export API={url}"
     yield from (f"export {variable}={tokens[caller]}" for caller, variable in variables.items())
-    yield "\nThen any of these, each below the status that is due:\n"
+    yield "\nThen any of these. Above each is the status that it must have:\n"
     yield requests.curl_lines(made, variables, {caller: requests.subject_of(caller) for caller in variables})
 
 
@@ -342,9 +342,9 @@ def rotate_secret(project: Project, stage_name: str, token_lifetime: int | None,
     else:
         click.echo(
             f"Version {version} is the key now. Tokens signed with the one before it are valid as well, until the next"
-            f" rotation: not before {safe.isoformat(timespec='seconds')}. Let whoever signs tokens take the new key,"
-            f" with its version as kid; authorizers know it within {ttl} s, or when they meet it, unless"
-            " they looked for a new key within the last 30 s."
+            f" rotation: not before {safe.isoformat(timespec='seconds')}. From now on sign with the new key, its"
+            f" version as kid. Authorizers know it within {ttl} s, or at its first token, unless they"
+            " looked for a new key within the last 30 s."
         )
 
 

@@ -33,8 +33,8 @@ OUT = PROJECT / "build" / "bench"
 SECRET_ID = "fixture-key-dev"
 SECRET = "a-secret-for-measuring-" + "x" * 64
 STAGE_ARN = f"arn:aws:execute-api:{embedded_aws.REGION}:123456789012:abcdefghij/dev"
-COLD_ROUNDS = 5
-WARM_ROUNDS = 2
+COLD_ROUNDS = 25
+WARM_ROUNDS = 9
 TIMES = 400
 TABLES = (10, 100, 1000)
 

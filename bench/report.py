@@ -63,10 +63,10 @@ def chart(results: dict[str, Any]) -> str:
     left, width, row, most = 210, 420, 46, 2.0
     height = 50 + row * len(shown)
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {left + width + 70} {height}" font-family="sans-serif"'
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {left + width + 90} {height}" font-family="sans-serif"'
         ' font-size="13" role="img">',
         "<title>Cold start and warm decision as ratios to a PyJWT handler written by hand; less is better</title>",
-        f'<rect width="{left + width + 70}" height="{height}" fill="#ffffff"/>',
+        f'<rect width="{left + width + 90}" height="{height}" fill="#ffffff"/>',
         f'<rect x="{left}" y="10" width="12" height="12" fill="#2f6f9f"/>'
         f'<text x="{left + 18}" y="21">cold start to first decision</text>',
         f'<rect x="{left + 200}" y="10" width="12" height="12" fill="#e0a030"/>'

@@ -36,10 +36,8 @@ def preflight(stage: Stage) -> Iterator[tuple[str, str]]:
     try:
         found = sources.fetch(stage.settings)
     except keys.KeysUnavailable as failure:
-        listed = stage.settings.revocations_secret_id
-        has_secret = stage.settings.jwks_url is None or (listed and repr(listed) in str(failure))
         create = f" If it was never made: manage.py secret create --stage {stage.name}."
-        raise Fault(f"{failure}{create if has_secret else ''}") from None
+        raise Fault(f"{failure}{create if str(failure).startswith('Secret ') else ''}") from None
     ids = ", ".join(str(key.id) for key in found.keys)
     yield "keys", f"{stage.settings.jwks_url or stage.settings.secret_id}, {ids}"
     if stage.settings.revocations_secret_id is not None:

@@ -76,7 +76,7 @@ class Case:
 
 
 def advice(decision: Decision, case: Case) -> list[str]:
-    """Return why it was refused, what to do, and what is to be said of this very request."""
+    """Return why it was refused, what to do, and what to say about this request."""
     reason, caller = decision.reason, decision.caller
     status, meaning, fix = TEXTS.get(reason or "", _UNKNOWN)
     said = [f"Why: {meaning}".replace("`", ""), f"Fix: {fix}".replace("`", "")]

@@ -22,7 +22,7 @@ SETTING = "JWT_REVOCATIONS_SECRET_ID"
 MAX_BYTES = 65536
 #: The label of a version that is not current yet. Always the same one, so that an interrupted write leaves one at most.
 LABEL = "WRITING"
-ATTEMPTS = 20
+ATTEMPTS = 10
 #: An entry is kept for so much longer than it is needed, in seconds: clocks differ.
 MARGIN = 3600
 #: API Gateway's own, where app.py says nothing of it, in seconds.
@@ -45,7 +45,7 @@ EMPTY = text(Revocations())
 def end(stage: Stage, subjects: Sequence[str], *, everyone: bool, until: int, now: float) -> Revocations:
     """Refuse the tokens of these subjects, or of everyone, that were issued up to `until`; return the list.
 
-    What is refused already goes on to be refused. Unix seconds; Fault where it cannot be written.
+    What is refused already stays refused. Unix seconds; Fault where it cannot be written.
     """
     longest = _longest(stage)
     if longest is not None and until + longest <= now:
@@ -125,15 +125,13 @@ def spread(stage: Stage, *, ended: bool) -> tuple[list[str], int]:
     except Fault as fault:
         seconds = ttl + kept
         said.append(f"Note: the authorizer may know the list before for {ttl} s. Not started again: {fault.message}")
-    try:
-        if kept:
+    if kept:
+        try:
             flush(stage)
-        said.append("API Gateway keeps no older answer.")
-    except Fault as fault:
-        seconds = seconds or kept
-        said.append(
-            f"Note: API Gateway may keep older answers for {kept} s. Its cache was not emptied: {fault.message}"
-        )
+            said.append("API Gateway keeps no answer from before.")
+        except Fault as fault:
+            seconds = seconds or kept
+            said.append(f"Note: API Gateway may use answers from before for {kept} s. Not emptied: {fault.message}")
     return said, seconds
 
 
@@ -163,7 +161,7 @@ def restart(stage: Stage) -> None:
             except (client.exceptions.PreconditionFailedException, client.exceptions.ResourceConflictException):
                 _wait_for(client, name)
                 continue
-            # Until then Lambda goes on with the environments that there are.
+            # Until then Lambda keeps the old environments.
             _wait_for(client, name)
             return
     raise Fault(f"others change {name} at this moment.")
@@ -201,7 +199,7 @@ def _secret_id(stage: Stage) -> str:
 def _parsed(answer: dict[str, Any], secret_id: str) -> Revocations:
     try:
         return parse(answer.get("SecretString", ""))
-    except (ValueError, RecursionError):
+    except (ValueError, KeyError, RecursionError):
         raise Fault(
             f"The secret {secret_id} is no list of ended sessions and was left as it is: name another one with"
             f" {SETTING}."

@@ -127,7 +127,7 @@ def schedule(stage: Stage) -> str | None:
 
 
 def unschedule(stage: Stage) -> str | None:
-    """Cancel the rotation that this stage was deployed with, if it is for no secret that is to be rotated now.
+    """Cancel the rotation that this stage was deployed with, unless its secret is still to be rotated.
 
     Before the deployment, which takes the function away: from then on Secrets Manager would call what is not there.
     Which secret it is says the deployed function, for the settings may name another one by now, or a provider.

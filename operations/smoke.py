@@ -1,4 +1,4 @@
-"""Requests made to an API, and its answers held against what is due."""
+"""Requests to an API, and whether each answer is the right one."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TIMEOUT = 30
 
 @dataclass(frozen=True)
 class Row:
-    """A request and its answer; `got` is the status, or what stood in its way."""
+    """A request and its answer; `got` is the status, or why there is none."""
 
     request: Request
     got: int | str

@@ -92,7 +92,7 @@ def load(project: Project, name: str) -> Stage:
 
 
 def names(project: Project) -> tuple[str, ...]:
-    """Return the stages that are for AWS; Fault where there is no telling."""
+    """Return the stages that are for AWS; Fault if the file cannot be read."""
     try:
         stages = _config(project)["stages"]
         return tuple(sorted(stage for stage in stages if stage != "local"))

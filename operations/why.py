@@ -152,7 +152,7 @@ def _decide(
         decision = authorizer.decide(authorization, asked_for, case.table, given, case.settings.requirements, now)
         answered = decision.caller if decision.outcome is not Outcome.UNAUTHORIZED else None
         return decision, authorizer.answer(answered, case.table, STAGE_ARN) if answered else None
-    except Exception as error:  # noqa: BLE001  # whatever it is, the authorizer answers 500, and that is to be said
+    except Exception as error:  # noqa: BLE001  # whatever it is, the authorizer answers 500, and `why` says so
         return authorizer.failed(error, decision.route), None
 
 

@@ -1,4 +1,4 @@
-"""Your app: each row of your table held against it, and what your views answer. An example: replace it with yours."""
+"""Your app: each row of your table tried on it, and what your views answer. An example: replace it with yours."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ class Guard:
 
     def rotation(self) -> Callable[..., Any] | None:
         """Declare the function `rotate_secret` if JWT_ROTATION_DAYS is set for the stage; app.py must name it so."""
-        if not settings.rotation_days():
+        if not settings.ENVIRONMENT.get("JWT_ROTATION_DAYS"):
             return None
         from chalicelib.guard.rotation import rotate_secret  # for this function alone
 
@@ -48,7 +48,8 @@ class Guard:
             for method, entry in methods.items():
                 if entry.authorizer is None and self.table.rules.get((method, template)) != PUBLIC:
                     entry.authorizer = authorizer  # type: ignore[assignment]  # Chalice takes its own class here
-        if settings.handler() == authorizer.config.handler_string:  # this process is the authorizer's, in Lambda
+        # This process is the authorizer's, in Lambda.
+        if settings.ENVIRONMENT.get("_HANDLER") == authorizer.config.handler_string:
             self._authorizer.prepare()
 
     def _check(self, request: Request | None, get_response: Callable[[Request], Response]) -> Response:

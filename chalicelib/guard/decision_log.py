@@ -74,7 +74,7 @@ _EMBEDDED = {
 
 
 def _write(members: dict[str, object], metric: str | None) -> None:
-    now, function, end = datetime.now(UTC), settings.function_name(), "}\n"
+    now, function, end = datetime.now(UTC), settings.ENVIRONMENT.get("AWS_LAMBDA_FUNCTION_NAME"), "}\n"
     line: dict[str, object] = {"time": now.isoformat(timespec="milliseconds")}
     line |= {name: value for name, value in members.items() if value is not None}
     if function is not None:

@@ -35,7 +35,7 @@ def main(*, once: bool) -> int:
             aws = stack.enter_context(embedded_aws.running())
         with step("Step 1 of the tutorial: put a secret into Secrets Manager"):
             manage(project, aws, "secret", "create", "--stage", STAGE)
-        with step("Steps 2 to 7: roles, authorizer, API, methods, deployment, by chalice deploy (15 s or so)"):
+        with step("Steps 2 to 7: roles, authorizer, API, methods, deployment, by chalice deploy (5 s or so)"):
             _, printed = manage(project, aws, "deploy", "--stage", STAGE, until=" answers on http")
         with step("Testing the API: requests for each row of the table, through the emulated API Gateway"):
             status, _ = manage(project, aws, "smoke", "--stage", STAGE, may_fail=True)

@@ -1,6 +1,6 @@
 """Tokens of issuers that nobody here wrote: Cognito of the embedded AWS, and an OpenID Connect server from PyPI.
 
-They are verified by a deployment of its own, under a name of its own, with `cryptography` in its package.
+They are verified by a deployment of its own, renamed as the README tells, with `cryptography` in its package.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import pytest
 
 from tests.support.deployed import Deployed
 from tests.support.embedded_aws import REGION, EmbeddedAws, free_port
-from tests.support.project import PROJECT, copy_project
+from tests.support.project import PROJECT, copy_project, of_another_name
 
 PASSWORD = "Correct-horse-battery-1"
 
@@ -30,11 +30,9 @@ PASSWORD = "Correct-horse-battery-1"
 @pytest.fixture(scope="module")
 def guard(aws: EmbeddedAws, tmp_path_factory: pytest.TempPathFactory) -> Deployed:
     """Deploy with keys out of Cognito's JWKS; the tests point it at other issuers."""
-    project = copy_project(tmp_path_factory.mktemp("providers") / "project")
-    for file in (project / "app.py", *sorted((project / ".chalice").glob("*.json"))):
-        file.write_text(file.read_text().replace("fixture", "idp"))
-    page = (PROJECT / "docs" / "tokens.md").read_text()
-    (line,) = re.findall(r"^-r requirements/jwks.txt$", page, re.MULTILINE)
+    project = of_another_name(copy_project(tmp_path_factory.mktemp("providers") / "project"), "idp")
+    readme = (PROJECT / "README.md").read_text()
+    (line,) = re.findall(r"^-r requirements/jwks.txt$", readme, re.MULTILINE)
     with (project / "requirements.txt").open("a") as requirements:
         requirements.write(f"{line}\n")
     config = project / ".chalice" / "config.json"
@@ -96,7 +94,7 @@ def test_who_signs_in_at_cognito_may_do_what_the_groups_may(guard: Deployed, poo
     guard.restart("jwt_authorizer", **settings)
     tokens = cognito_tokens(guard.aws, client, "IdToken")
     assert outcomes(guard, tokens) == {"ursula": (200, 403), "ada": (200, 200), "nobody": (403, 403)}
-    # Cognito's access tokens name no audience, so they are invalid with these settings.
+    # Cognito's access tokens are made out to no audience, so they do not stand.
     access = cognito_tokens(guard.aws, client, "AccessToken")
     assert outcomes(guard, {"ada": access["ada"]}) == {"ada": (401, 401)}
     guard.restart("jwt_authorizer", **{**settings, "JWT_AUDIENCE": "another-client"})

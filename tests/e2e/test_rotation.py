@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import threading
 import time
 import uuid
@@ -61,13 +60,21 @@ def calls_since(prod: Deployed, moment: datetime, name: str) -> int:
     return len(found)
 
 
+@pytest.fixture(scope="module")
+def as_deployed(prod: Deployed) -> Iterator[Callable[[], None]]:
+    """Give the authorizer the settings that it is deployed with, after the last of these tests too."""
+
+    def restart() -> None:
+        prod.restart("jwt_authorizer", JWT_KEY_TTL_SECONDS="", JWT_PREVIOUS_KEY="")
+
+    yield restart
+    restart()
+
+
 @pytest.fixture(autouse=True)
-def fresh(prod: Deployed) -> Iterator[None]:
+def fresh(as_deployed: Callable[[], None]) -> None:
     """Give each test an authorizer that has fetched nothing yet, with the settings that it is deployed with."""
-    settings = dict.fromkeys(("JWT_KEY_TTL_SECONDS", "JWT_PREVIOUS_KEY"), "")
-    prod.restart("jwt_authorizer", **settings)
-    yield
-    prod.restart("jwt_authorizer", **settings)
+    as_deployed()
 
 
 def test_a_rotation_under_load_fails_no_request(prod: Deployed) -> None:
@@ -110,15 +117,15 @@ def test_a_flood_of_forged_tokens_is_no_flood_of_calls(prod: Deployed, tmp_path:
         before = datetime.now(UTC)
         with ThreadPoolExecutor(4) as pool:
             forged = (str(uuid.uuid4()), "x" * 64)
-            statuses = Counter(pool.map(lambda number: ask_local(forged, named=number % 2 == 0), range(2000)))
+            statuses = Counter(pool.map(lambda number: ask_local(forged, named=number % 2 == 0), range(500)))
         made = calls_since(prod, before, "GetSecretValue")
         print(f"\nflood: {dict(statuses)}, GetSecretValue calls: {made}")  # noqa: T201  # as above
-        assert statuses == {401: 2000}
+        assert statuses == {401: 500}
         assert 0 < made <= 8  # two versions at a fetch: the first one, an early one, and one more for each 30 s
         assert ask_local(current(prod), named=False) == 200
 
 
-def test_after_one_rotation_both_keys_verify_and_after_two_the_oldest_does_not(prod: Deployed) -> None:
+def test_two_keys_verify_after_a_rotation_and_no_older_one(prod: Deployed) -> None:
     prod.restart("jwt_authorizer", JWT_KEY_TTL_SECONDS="1")
     first = current(prod)
     rotate(prod, "--force")
@@ -254,7 +261,7 @@ def test_the_other_fields_of_the_secret_stay(prod: Deployed) -> None:
 
 
 @pytest.mark.parametrize("name", [*STEPS, "nonsense"])
-def test_a_step_for_a_version_that_is_not_pending_fails_and_changes_nothing(prod: Deployed, name: str) -> None:
+def test_a_step_for_a_version_that_is_not_pending_changes_nothing(prod: Deployed, name: str) -> None:
     before = labels(prod)
     error = step(prod, name, str(uuid.uuid4()))
     assert error is not None
@@ -273,7 +280,7 @@ def test_invented_tokens_end_no_session(prod: Deployed) -> None:
 
 
 @pytest.mark.parametrize("name", ["testSecret", "finishSecret"])
-def test_a_pending_version_that_the_authorizer_could_not_use_never_is_current(prod: Deployed, name: str) -> None:
+def test_a_pending_version_that_cannot_be_used_never_is_current(prod: Deployed, name: str) -> None:
     version, before = staged(prod), current(prod)
     prod.aws.client("secretsmanager").put_secret_value(
         SecretId=prod.secret_id,
@@ -295,13 +302,3 @@ def test_no_step_leaves_the_secret_in_its_log(prod: Deployed) -> None:
     written = "\n".join(prod.log("rotate_secret"))
     assert version in written
     assert current(prod)[1] not in written
-
-
-def test_the_deployment_lets_secrets_manager_call_the_function(prod: Deployed) -> None:
-    described = prod.aws.client("secretsmanager").describe_secret(SecretId=prod.secret_id)
-    assert described["RotationEnabled"] is True
-    assert described["RotationRules"]["AutomaticallyAfterDays"] == 30
-    assert described["RotationLambdaARN"].endswith(f":{prod.function('rotate_secret')}")
-    policy = prod.aws.client("lambda").get_policy(FunctionName=prod.function("rotate_secret"))["Policy"]
-    assert re.search(r'"Service": ?"secretsmanager\.amazonaws\.com"', policy)
-    assert re.search(r'"AWS:SourceAccount": ?"000000000000"', policy, re.IGNORECASE)

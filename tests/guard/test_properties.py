@@ -57,7 +57,7 @@ def test_both_checks_together_allow_exactly_what_the_table_says(table: Rules, ro
 @SEARCH
 @given(TABLES, ROLES)
 @example(LEFT_OPEN, USER)
-def test_the_gateway_alone_denies_a_closed_route_unless_templates_overlap(table: Rules, roles: frozenset[str]) -> None:
+def test_the_gateway_denies_a_closed_route_unless_templates_overlap(table: Rules, roles: frozenset[str]) -> None:
     may = Table(table).permitted(roles)
     policy = policy_for(*roles, table=table)
     for closed in table.keys() - may:

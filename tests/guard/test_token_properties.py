@@ -1,4 +1,4 @@
-"""What holds for any header, any token: searched for counterexamples, and held to a second reading of the RFCs."""
+"""What holds for any header, any token: a search for counterexamples, compared with a second reading of the RFCs."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ def set_variables(project: Path, name: str = "dev", **variables: Any) -> None:
 
 
 @pytest.mark.parametrize("name", ["dev", "prod"])
-def test_a_good_project_passes_and_is_told_where_its_views_permissions_go(project_copy: Path, name: str) -> None:
+def test_a_good_project_passes_and_learns_where_permissions_go(project_copy: Path, name: str) -> None:
     found = checked(project_copy, name)
     assert found["name"] == "fixture"
     assert found["Region"] == "eu-central-1"

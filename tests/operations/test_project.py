@@ -91,9 +91,7 @@ def test_an_unsound_table_is_the_tables_own_sentence(project_copy: Path) -> None
             getattr(project_of(project_copy), part)
 
 
-def test_app_py_is_imported_with_the_stages_variables_and_none_of_the_shells(
-    project: Project, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_app_py_is_imported_with_the_stages_variables_alone(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("JWT_ROTATION_DAYS", "30")
     monkeypatch.setenv("CORS_ALLOWED_ORIGIN", "https://shell.example")
     before = dict(os.environ)

@@ -41,7 +41,7 @@ def about(method: str, template: str, examples: object = None) -> set[tuple[str,
     }
 
 
-def test_a_row_is_tried_by_roles_that_may_and_may_not_and_without_a_good_token() -> None:
+def test_a_row_is_tried_by_who_may_who_may_not_and_without_a_token() -> None:
     assert about("GET", "/items") == {
         ("admin", "2xx"),
         ("user", "2xx"),  # which is let in nowhere else
@@ -57,7 +57,7 @@ def test_what_has_an_effect_is_not_sent_without_an_example() -> None:
     assert list(map(str, left_out)) == ["POST /items", "DELETE /items/{item_id}", "POST /visits"]
 
 
-def test_refusals_of_what_has_an_effect_are_asked_for_without_an_example() -> None:
+def test_refusals_are_asked_for_without_an_example() -> None:
     assert about("DELETE", "/items/{item_id}") == {
         ("support", "403"),
         ("no token", "401"),
@@ -76,7 +76,7 @@ def test_a_public_row_is_tried_without_a_token_alone() -> None:
     assert about("GET", "/health") == {("no token", "2xx")}
 
 
-def test_an_owners_row_is_tried_with_the_callers_own_subject_and_anothers() -> None:
+def test_an_owners_row_is_tried_for_ones_own_and_for_anothers() -> None:
     assert about(*ORDERS) == {
         ("support another's", Due.ALLOWED),
         ("admin own", Due.ALLOWED),
@@ -92,7 +92,7 @@ def test_an_owners_row_is_tried_with_the_callers_own_subject_and_anothers() -> N
     )
 
 
-def test_a_row_that_is_open_to_every_role_is_tried_by_a_caller_without_one() -> None:
+def test_a_row_that_every_role_may_is_tried_by_a_caller_without_one() -> None:
     table = Table({("GET", "/items"): frozenset({"user"})})
     assert (NO_ROLE, Due.FORBIDDEN) in [(request.caller, request.due) for request in requests(table=table)]
 
@@ -107,7 +107,7 @@ def test_a_row_of_owners_alone_is_tried_by_a_caller_without_a_role() -> None:
     ]
 
 
-def test_each_role_is_seen_to_be_let_in_somewhere_if_a_row_without_an_effect_allows() -> None:
+def test_each_role_is_let_in_somewhere_if_a_safe_row_allows_it() -> None:
     allowed = {request.caller for request in requests() if request.is_allowed}
     assert allowed >= TABLE.roles
 

@@ -205,7 +205,7 @@ def test_each_reason_has_its_texts_and_nothing_else_has() -> None:
 
 
 def case_of(settings: Settings, keys: Any, project: Project, *notes: str, **more: Any) -> Case:
-    return Case(project.table, settings, Fetched(keys, notes=notes), **more)
+    return Case(project.table, settings, Fetched(keys, Revocations(), notes), **more)
 
 
 @pytest.mark.parametrize("outcome", Outcome)
@@ -218,7 +218,7 @@ def test_a_reason_that_is_not_known_here_is_explained_all_the_same(project: Proj
 
 def test_a_failure_of_the_guard_itself_is_a_500_that_is_explained(project: Project) -> None:
     no_keys: Any = [SimpleNamespace(id=None, jwk=None)]  # any use of it fails
-    broken = replace(judge(project, None), fetched=Fetched(no_keys))
+    broken = replace(judge(project, None), fetched=Fetched(no_keys, Revocations()))
     said = explain(token("user"), "GET", "/items", project, broken, time.time())
     assert (said.status, said.reason) == (500, Reason.UNEXPECTED)
     assert {step.verdict for step in said.steps if step.check == "Authorizer"} == {"-", "", "NO"}
@@ -338,7 +338,7 @@ def test_a_request_without_a_token_is_refused_by_api_gateway_alone(refused: Call
     assert "Fix: send -H 'Authorization: Bearer ...'" in printed
 
 
-def test_what_the_policy_does_not_allow_is_refused_though_nothing_denies_it(fixture_service: Service) -> None:
+def test_what_the_policy_does_not_allow_is_refused_without_a_deny(fixture_service: Service) -> None:
     app, authorizer = Chalice("overlapping"), fixture_service.jwt_authorizer
     rules = {("GET", "/notes/{id}"): frozenset({"user"}), ("GET", "/notes/export"): frozenset({"admin"})}
     for _, template in rules:
@@ -353,7 +353,7 @@ def test_what_the_policy_does_not_allow_is_refused_though_nothing_denies_it(fixt
     assert "neither for this request" in said.steps[-1].found
 
 
-def test_a_route_without_the_authorizer_is_refused_for_want_of_a_caller(project: Project) -> None:
+def test_a_route_without_the_authorizer_is_refused_without_a_caller(project: Project) -> None:
     project.app.routes["/items"]["GET"].authorizer = None
     said = explained(project, token("admin"))
     assert (said.status, said.reason, said.by) == (401, Reason.NO_CALLER, "the middleware")

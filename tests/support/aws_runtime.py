@@ -1,7 +1,7 @@
 """Functions in the embedded Lambda that live as they do on AWS: AWS's own runtime client, awslambdaric, runs them.
 
 ministack's own Python worker ends an execution environment whenever a handler raises, as an authorizer does for
-every 401. Behind Lambda's Runtime API, which ministack serves for custom runtimes, the environment goes on, with its
+every 401. Behind Lambda's Runtime API, which ministack serves for custom runtimes, the environment lives on, with its
 cached keys. The package is the one that `chalice deploy` made, with a `bootstrap` beside it.
 """
 
@@ -59,7 +59,8 @@ def restart(aws: EmbeddedAws, function: str, **variables: str) -> None:
     An empty variable is an unset one to it.
     """
     client = aws.client("lambda")
-    had = client.get_function_configuration(FunctionName=function).get("Environment", {}).get("Variables", {})
+    # Not GetFunctionConfiguration, which the adapter answers when the function is ready: that need not be waited for.
+    had = client.get_function(FunctionName=function)["Configuration"].get("Environment", {}).get("Variables", {})
     changed = {**had, **variables, "RESTARTED": f"{time.time_ns()}"}
     client.update_function_configuration(FunctionName=function, Environment={"Variables": changed})
 

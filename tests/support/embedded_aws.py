@@ -2,7 +2,8 @@
 
 In front of it is an adapter for the two calls of API Gateway that `chalice deploy` makes and ministack does
 not serve, ImportRestApi and PutRestApi: it translates a Swagger document into calls that ministack has. Of Secrets
-Manager it adds CancelRotateSecret, and what DescribeSecret says after it. All else passes through unchanged.
+Manager it adds CancelRotateSecret, and what DescribeSecret says after it. GetFunctionConfiguration it answers when the
+function is ready. All else passes through unchanged.
 """
 
 from __future__ import annotations
@@ -94,7 +95,7 @@ def running(**settings: str) -> Iterator[EmbeddedAws]:
     with tempfile.TemporaryDirectory(prefix="embedded-aws-") as folder:
         port, logs = free_port(), Path(folder) / "log"
         lambda_runtime(Path(folder) / "lambda-runtime")
-        # A bare environment: this process's environment is none of a Lambda function's business.
+        # A bare environment, so that nothing of this process's reaches a Lambda function.
         environment = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
         environment |= {
             "GATEWAY_PORT": str(port),
@@ -233,17 +234,14 @@ def _adapter(port: int) -> type[BaseHTTPRequestHandler]:
             self.wfile.write(answer)
 
         def pass_through(self, body: bytes, action: str) -> None:
-            # The Host header stays as the client sent it: the request is signed with it.
-            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
-            connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
-            for name, value in self.headers.items():
-                if name.lower() != "expect":
-                    connection.putheader(name, value)
-            connection.endheaders(body)
-            answer = connection.getresponse()
-            content = self.as_cancelled(action, answer.read())
-            self.send_response(answer.status)
-            for name, value in answer.getheaders():
+            status, headers, content = self.passed_on(body)
+            # A function is pending for half a second after each change; Chalice would ask again in five.
+            while self.path.endswith("/configuration") and b'"LastUpdateStatus": "InProgress"' in content:
+                time.sleep(0.05)
+                status, headers, content = self.passed_on(body)
+            content = self.as_cancelled(action, content)
+            self.send_response(status)
+            for name, value in headers:
                 if name.lower() not in {
                     "transfer-encoding",
                     "content-length",
@@ -255,7 +253,20 @@ def _adapter(port: int) -> type[BaseHTTPRequestHandler]:
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
             self.wfile.write(content)
-            connection.close()
+
+        def passed_on(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
+            connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+            try:
+                # The Host header stays as the client sent it: the request is signed with it.
+                connection.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
+                for name, value in self.headers.items():
+                    if name.lower() != "expect":
+                        connection.putheader(name, value)
+                connection.endheaders(body)
+                answer = connection.getresponse()
+                return answer.status, answer.getheaders(), answer.read()
+            finally:
+                connection.close()
 
         do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = answer  # noqa: N815  # http.server's names
 

@@ -1,7 +1,7 @@
 """`make load`: a bounded flood of good, bad and forged tokens through the embedded API Gateway.
 
-Each request is checked against the answer that it is due. Both functions run under AWS's own runtime client, so an
-execution environment goes on after a 401 as on AWS, and what it keeps in memory can be watched.
+Each answer is checked. Both functions run under AWS's own runtime client, so an
+execution environment lives on after a 401 as on AWS, and what it keeps in memory can be watched.
 """
 
 from __future__ import annotations
@@ -361,7 +361,7 @@ def main(requests: int) -> int:
         with step("Start the embedded AWS, with IAM enforced"):
             aws = stack.enter_context(embedded_aws.running())
         project = copy_project(folder / "project")
-        with step("Put a secret into Secrets Manager, and deploy by chalice deploy (15 s or so)"):
+        with step("Put a secret into Secrets Manager, and deploy by chalice deploy (5 s or so)"):
             manage(project, aws, "secret", "create", "--stage", STAGE)
             manage(project, aws, "deploy", "--stage", STAGE)
         resources = json.loads((project / ".chalice" / "deployed" / f"{STAGE}.json").read_text())["resources"]
@@ -388,7 +388,7 @@ def main(requests: int) -> int:
         began = time.monotonic()
         part("Cold", 0.10, STAGGER)
         part("Warm", 0.35)
-        with step("Rotate the secret; the issuer goes on with the key before"):
+        with step("Rotate the secret; the issuer still signs with the key before"):
             manage(project, aws, "secret", "rotate", "--stage", STAGE)
             rotated = time.monotonic()
         part("Rotated", 0.25)

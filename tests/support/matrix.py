@@ -1,4 +1,4 @@
-"""Every row of a table, for every role, held against an app: what must be allowed and what must be refused."""
+"""Every row of a table, for every role, tried on an app: what must be allowed and what must be refused."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def cases(rules: Rules) -> list[Case]:
 
 
 def without_views(app: Chalice) -> Chalice:
-    """Give every route a view that does nothing: what a view does is not the matrix's business."""
+    """Give every route a view that does nothing: what a view does is not tested here."""
     for methods in app.routes.values():
         for entry in methods.values():
             entry.view_function = _nothing

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -46,6 +48,21 @@ def change(file: Path, old: str, new: str) -> None:
     """Replace what is in this file once."""
     assert file.read_text().count(old) == 1
     file.write_text(file.read_text().replace(old, new))
+
+
+def of_another_name(project: Path, name: str) -> Path:
+    """Call the service otherwise, so that it can be deployed beside the one of other tests."""
+    for file in [project / "app.py", *(project / ".chalice").glob("*.json")]:
+        file.write_text(file.read_text().replace("fixture", name))
+    return project
+
+
+def configure(project: Path, stage: str, edit: Callable[[Any], object]) -> None:
+    """Edit the environment variables of a stage."""
+    file = project / ".chalice" / "config.json"
+    config = json.loads(file.read_text())
+    edit(config["stages"][stage]["environment_variables"])
+    file.write_text(json.dumps(config))
 
 
 def copy_everything(to: Path) -> Path:

@@ -90,7 +90,7 @@ def _claims_of(credentials: bytes, secrets: list[str], wanted: Requirements, now
         _must(claims[wanted.audience_claim] in wanted.audiences)
     # RFC 9449 section 7.2, with RFC 7800 section 3.1: bound to a key, it is no bearer token.
     _must("cnf" not in claims)
-    # What the settings ask for besides.
+    # What the settings ask for too.
     for name, text in wanted.claims.items():
         _must(isinstance(claims.get(name), str) and claims[name] == text)
     # What can be shown and logged: no control, format, surrogate, line or paragraph separator.

@@ -1,4 +1,4 @@
-// A peer: the tutorial's authorizer, written anew: it fetches the secret for each request, and answers for one ARN.
+// A peer: the tutorial's authorizer, written again: it fetches the secret for each request, and answers for one ARN.
 // KEEP_SECRET=1 keeps the secret, which the tutorial does not do.
 import jwt from "jsonwebtoken";
 import { GetSecretValueCommand, SecretsManagerClient } from "@aws-sdk/client-secrets-manager";

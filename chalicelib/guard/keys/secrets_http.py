@@ -10,6 +10,7 @@ import re
 import ssl
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from http.client import HTTPConnection, HTTPException
 from typing import Any, NamedTuple
 from urllib.parse import SplitResult, urlsplit
@@ -69,19 +70,21 @@ def get_secret_values(secret_id: str, labels: Sequence[str], environment: Texts,
     trusted = trust(environment) if url.scheme == "https" else None
     bodies = {label: json.dumps({"SecretId": secret_id, "VersionStage": label}).encode() for label in labels}
     answers: Answers = {}
-    for attempt in range(ATTEMPTS):
-        try:
-            time.sleep(attempt * os.urandom(1)[0] / 1000)  # so that not all come back at once
-            with connected(url, trusted, max(0.001, end - time.monotonic())) as connection:
-                for label in [*bodies]:
-                    answers[label], passing = _ask(connection, url, bodies[label], signer)
-                    if not passing:
-                        del bodies[label]
-        except (OSError, HTTPException, ValueError) as error:  # ValueError: a host's or a chunk's text
-            # The name alone, for the error can hold the secret.
-            answers |= dict.fromkeys(bodies, CallFailed(type(error).__name__))
-        if not bodies or time.monotonic() >= end:
-            break
+    connection: HTTPConnection | None = None
+    with ExitStack() as opened:
+        for label, body in bodies.items():
+            for attempt in range(ATTEMPTS):
+                try:
+                    time.sleep(attempt * os.urandom(1)[0] / 1000)  # so that not all come back at once
+                    if connection is None or connection.sock is None:  # the server may close it after an answer
+                        connection = opened.enter_context(connected(url, trusted, max(0.001, end - time.monotonic())))
+                    answers[label], passing = _ask(connection, url, body, signer)
+                except (OSError, HTTPException, ValueError) as error:  # ValueError: a host's or a chunk's text
+                    # The name alone, for the error can hold the secret.
+                    name = type(error).__name__ if time.monotonic() < end else "TimeoutError"
+                    answers[label], passing, connection = CallFailed(name), True, None
+                if not passing:
+                    break
     return answers
 
 

@@ -6,7 +6,6 @@ from chalicelib.guard import decision_log
 from chalicelib.guard.keys import jwks, secrets_manager
 from chalicelib.guard.keys.cache import CachedKeys, Fetched, described
 from chalicelib.guard.keys.secret import hmac_keys
-from chalicelib.guard.revocations import Revocations
 from chalicelib.guard.settings import Settings
 
 
@@ -19,9 +18,7 @@ def fetch(settings: Settings) -> Fetched:
         keys = hmac_keys(settings.local_secret, None, settings.requirements.algorithms, "AUTHORIZER_SECRET")
     else:
         keys = secrets_manager.fetch(settings, notes)
-    secret_id = settings.revocations_secret_id
-    revoked = Revocations() if secret_id is None else secrets_manager.revocations(secret_id, notes)
-    return Fetched(keys, revoked, tuple(dict.fromkeys(notes)))
+    return Fetched(keys, secrets_manager.revocations(settings, notes), tuple(dict.fromkeys(notes)))
 
 
 def key_source(settings: Settings) -> CachedKeys:
@@ -31,13 +28,14 @@ def key_source(settings: Settings) -> CachedKeys:
 
 
 def _logged_fetch(settings: Settings) -> Fetched:
-    since = decision_log.started()
+    since, failure = decision_log.started(), None
     try:
         fetched = fetch(settings)
     except Exception as error:
-        decision_log.record_refresh(since, described(error))
+        failure = described(error)
         raise
-    decision_log.record_refresh(since)
+    finally:
+        decision_log.record_refresh(since, failure)
     for note in fetched.notes:
         decision_log.note(note)
     return fetched
