@@ -253,7 +253,7 @@ def _write(stage: Stage, change: Callable[[Revocations], Revocations], now: floa
                 if found == read["VersionId"]:
                     raise  # nobody was quicker: it is refused for another reason
                 if found != written:  # else the answer to a first try was lost
-                    time.sleep(random.uniform(0, 0.05 * (attempt + 1)))  # noqa: S311  # so that two do not meet again
+                    time.sleep(random.SystemRandom().uniform(0, 0.05 * (attempt + 1)))  # so that two do not meet again
                     continue
             return changed
     raise Fault(f"Others write the secret {secret_id} at this moment, or it has no current version: try again.")
