@@ -268,6 +268,7 @@ def local(project: Project, port: int) -> None:
     chalice = str(Path(sys.executable).with_name("chalice"))
     command = [chalice, "local", "--stage", "local", "--port", str(port)]
     environment = {**os.environ, "AUTHORIZER_SECRET": key, "PYTHONUNBUFFERED": "1"}
+    environment["PYTHONDONTWRITEBYTECODE"] = "1"  # `chalice local` starts again for each file that is new
     os.execve(chalice, command, environment)  # noqa: S606  # no shell is wanted
 
 

@@ -16,6 +16,7 @@ import manage
 from tests.support import pages
 from tests.support.deployed import Deployed
 from tests.support.embedded_aws import EmbeddedAws, free_port
+from tests.support.printed import PREAMBLE
 from tests.support.project import PROJECT, copy_everything
 from tests.support.terminal import press_ctrl_c, read_until
 
@@ -34,7 +35,7 @@ class Reader:
     def paste(self, commands: str, *, where: str = "api-guard") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
             ["sh", "-u"],
-            input=f"set -e\n{commands}",
+            input=f"set -e\n{PREAMBLE}\n{commands}",
             cwd=self.folder / where,
             env=self.deployed.aws.environment(),
             stdout=subprocess.PIPE,
@@ -60,6 +61,9 @@ class Reader:
         for entry in ours.iterdir():
             if not entry.name.startswith("."):
                 (venv / entry.name).symlink_to(entry)
+        # `chalice local` starts again for each new file, of bytecode too, and refuses connections meanwhile.
+        compile_all = [sys.executable, "-m", "compileall", "-q", "manage.py", "app.py", "chalicelib", "operations"]
+        subprocess.run(compile_all, cwd=self.deployed.project, check=True)
         for layer in ("ready", "demo", "test"):
             (venv / f".{layer}").touch()
 

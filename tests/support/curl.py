@@ -1,4 +1,4 @@
-"""Replaces curl where there is none: `curl -i [-I] [-X METHOD] [-H HEADER]... [-d BODY] URL`."""
+"""Replaces curl where there is none: `curl [-i] [-I] [-w TEXT] [-X METHOD] [-H HEADER]... [-d BODY] URL`."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 parser = argparse.ArgumentParser()
 parser.add_argument("-i", action="store_true")
 parser.add_argument("-I", action="store_true")
+parser.add_argument("-w", default="")
 parser.add_argument("-X")
 parser.add_argument("-H", action="append", default=[])
 parser.add_argument("-d")
@@ -22,4 +23,6 @@ headers = {name.strip(): value.strip() for name, _, value in (header.partition("
 connection = http.client.HTTPConnection(url.netloc, timeout=60)
 connection.request(method, url.path + (f"?{url.query}" if url.query else ""), given.d, headers)
 answer = connection.getresponse()
-sys.stdout.write(f"HTTP/1.1 {answer.status} {answer.reason}\n{answer.headers}{answer.read().decode()}\n")
+head = f"HTTP/1.1 {answer.status} {answer.reason}\n{answer.headers}" if given.i or given.I else ""
+end = given.w.replace("\\n", "\n") or "\n"
+sys.stdout.write(f"{head}{answer.read().decode()}{end}")

@@ -17,6 +17,10 @@ from operations.requests import Due
 _CURL = f'curl() {{ {shlex.quote(sys.executable)} {shlex.quote(str(Path(__file__).with_name("curl.py")))} "$@"; }}'
 
 
+#: What a shell needs to know before lines with curl are pasted into it.
+PREAMBLE = "" if shutil.which("curl") else _CURL
+
+
 class Pasted(NamedTuple):
     """A printed line, what it said is due, and the status that came."""
 
@@ -35,8 +39,7 @@ def paste(printed: str, folder: Path, environment: Mapping[str, str]) -> list[Pa
     lines = re.findall(r"^# (.+?): .*\n(curl .*)$", printed, re.MULTILINE)
     assert block, printed
     assert lines, printed
-    script = [] if shutil.which("curl") else [_CURL]
-    script += [*block, *(f"echo '== next'\n{line}" for _, line in lines)]
+    script = [PREAMBLE, *block, *(f"echo '== next'\n{line}" for _, line in lines)]
     done = subprocess.run(
         ["sh"], input="\n".join(script), cwd=folder, env=environment, capture_output=True, text=True, check=False
     )
