@@ -23,7 +23,7 @@ def by_chalice_alone(aws: EmbeddedAws, tmp_path_factory: pytest.TempPathFactory)
     """A stage for the pages of one origin, deployed by manage.py, and again by Chalice; what it answers then."""
     project = copy_project(tmp_path_factory.mktemp("origin") / "project")
     for file in (project / ".chalice" / "policy-api-dev.json", project / ".chalice" / "policy-authorizer-dev.json"):
-        text = file.read_text().replace("fixture-dev", "fixture-pages").replace("fixture-key-dev", "fixture-key-pages")
+        text = file.read_text().replace("-dev", "-pages")
         file.with_name(file.name.replace("dev", "pages")).write_text(text)
     config = json.loads((project / ".chalice" / "config.json").read_text())
     config["stages"]["pages"] = json.loads(json.dumps(config["stages"]["dev"]).replace("dev", "pages"))

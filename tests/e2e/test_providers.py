@@ -31,8 +31,8 @@ PASSWORD = "Correct-horse-battery-1"
 def guard(aws: EmbeddedAws, tmp_path_factory: pytest.TempPathFactory) -> Deployed:
     """Deploy with keys out of Cognito's JWKS; the tests point it at other issuers."""
     project = of_another_name(copy_project(tmp_path_factory.mktemp("providers") / "project"), "idp")
-    readme = (PROJECT / "README.md").read_text()
-    (line,) = re.findall(r"^-r requirements/jwks.txt$", readme, re.MULTILINE)
+    page = (PROJECT / "docs" / "tokens.md").read_text()
+    (line,) = re.findall(r"^-r requirements/jwks.txt$", page, re.MULTILINE)
     with (project / "requirements.txt").open("a") as requirements:
         requirements.write(f"{line}\n")
     config = project / ".chalice" / "config.json"
@@ -43,7 +43,10 @@ def guard(aws: EmbeddedAws, tmp_path_factory: pytest.TempPathFactory) -> Deploye
         "JWT_AUDIENCE": "set-by-the-test",
     }
     config.write_text(json.dumps(stages))
-    deployed = Deployed(aws, project, "dev", "fixture-key-dev")
+    # The list of ended sessions is read with a provider too.
+    empty = '{"everyone": -1, "subjects": {}}'
+    aws.client("secretsmanager").create_secret(Name="idp-revocations-dev", SecretString=empty)
+    deployed = Deployed(aws, project, "dev", "idp-key-dev")
     deployed.chalice("deploy", "--stage", "dev")
     return deployed
 
@@ -94,10 +97,20 @@ def test_who_signs_in_at_cognito_may_do_what_the_groups_may(guard: Deployed, poo
     guard.restart("jwt_authorizer", **settings)
     tokens = cognito_tokens(guard.aws, client, "IdToken")
     assert outcomes(guard, tokens) == {"ursula": (200, 403), "ada": (200, 200), "nobody": (403, 403)}
-    # Cognito's access tokens are made out to no audience, so they do not stand.
+    # Cognito's access tokens have no audience, so they are refused, unless the client is compared instead.
     access = cognito_tokens(guard.aws, client, "AccessToken")
     assert outcomes(guard, {"ada": access["ada"]}) == {"ada": (401, 401)}
-    guard.restart("jwt_authorizer", **{**settings, "JWT_AUDIENCE": "another-client"})
+    by_client = {**settings, "JWT_AUDIENCE_CLAIM": "client_id", "JWT_REQUIRED_CLAIMS": "token_use=access"}
+    guard.restart("jwt_authorizer", **by_client)
+    access = cognito_tokens(guard.aws, client, "AccessToken")  # new ones: the gateway has an answer for each it saw
+    assert outcomes(guard, access) == {"ursula": (200, 403), "ada": (200, 200), "nobody": (403, 403)}
+    tokens = cognito_tokens(guard.aws, client, "IdToken")
+    assert outcomes(guard, {"ada": tokens["ada"]}) == {"ada": (401, 401)}  # an ID token is not an access token
+    guard.restart("jwt_authorizer", **{**by_client, "JWT_AUDIENCE": "another-client"})
+    access = cognito_tokens(guard.aws, client, "AccessToken")
+    assert outcomes(guard, {"ada": access["ada"]}) == {"ada": (401, 401)}
+    restored = {"JWT_AUDIENCE_CLAIM": "", "JWT_REQUIRED_CLAIMS": ""}
+    guard.restart("jwt_authorizer", **{**settings, **restored, "JWT_AUDIENCE": "another-client"})
     again = cognito_tokens(guard.aws, client, "IdToken")
     assert outcomes(guard, {"ada": again["ada"]}) == {"ada": (401, 401)}
 
@@ -223,7 +236,7 @@ def test_while_the_provider_is_down_its_keys_serve_on(guard: Deployed, provider:
     assert "cannot be fetched" in line["detail"]
 
 
-def test_a_token_signed_with_the_secret_does_not_stand_beside_a_provider(
+def test_a_token_signed_with_the_secret_is_refused_beside_a_provider(
     guard: Deployed, provider: OpenIdProvider, dev: Deployed
 ) -> None:
     assert provider.sign_in("ada")

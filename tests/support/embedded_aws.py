@@ -236,7 +236,8 @@ def _adapter(port: int) -> type[BaseHTTPRequestHandler]:
         def pass_through(self, body: bytes, action: str) -> None:
             status, headers, content = self.passed_on(body)
             # A function is pending for half a second after each change; Chalice would ask again in five.
-            while self.path.endswith("/configuration") and b'"LastUpdateStatus": "InProgress"' in content:
+            asked = self.command == "GET" and self.path.endswith("/configuration")
+            while asked and b'"LastUpdateStatus": "InProgress"' in content:
                 time.sleep(0.05)
                 status, headers, content = self.passed_on(body)
             content = self.as_cancelled(action, content)

@@ -255,7 +255,7 @@ PROVIDER = {
     "dripping": Fault(lambda api: api.endpoint.drips(), "cannot be fetched", slow=True),
     "error": Fault(answering(500, b'{"error": "try later"}'), "cannot be fetched"),
     "garbage": Fault(answering(200, b"<html>Welcome</html>"), "cannot be fetched"),
-    "empty": Fault(answering(200, b'{"keys": []}'), "holds no key"),
+    "empty": Fault(answering(200, b'{"keys": []}'), "has no key for"),
     "redirect": Fault(redirect, "cannot be fetched"),
 }
 SOURCES = {
