@@ -16,7 +16,7 @@ from typing import Any
 import jwt
 import pytest
 
-from tests.e2e.conftest import Deployed
+from tests.support.deployed import Deployed
 from tests.support.local_server import ask, serving
 from tests.support.project import copy_project
 

@@ -40,7 +40,9 @@ def revocations(settings: Settings, notes: list[str]) -> Revocations:
     try:
         return parse(answer.get("SecretString", ""))
     except (ValueError, RecursionError):  # without it nobody knows whom to refuse
-        raise KeysUnavailable(f"Secret {secret_id!r} is no list of revocations: manage.py revoke makes one.") from None
+        raise KeysUnavailable(
+            f"Secret {secret_id!r} is no list of revocations: manage.py secret create makes one."
+        ) from None
 
 
 def _got(answer: Mapping[str, Any] | CallFailed, secret_id: str) -> Mapping[str, Any]:

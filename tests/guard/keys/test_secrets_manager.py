@@ -408,7 +408,7 @@ def test_a_local_secret_has_a_list_too(listed: SecretsManager, environment: Call
 )  # fmt: skip
 def test_a_list_of_another_form_is_no_list_and_there_are_no_keys(listed: SecretsManager, text: str) -> None:
     listed.ended = text
-    assert refused() == f"Secret '{LIST_ID}' is no list of revocations: manage.py revoke makes one."
+    assert refused() == f"Secret '{LIST_ID}' is no list of revocations: manage.py secret create makes one."
 
 
 @pytest.mark.usefixtures("anywhere")
