@@ -98,7 +98,10 @@ class Deployed:
         logs = self.aws.client("logs")
         group = f"/aws/lambda/{self.function(name)}"
         pages = logs.get_paginator("filter_log_events").paginate(logGroupName=group)
-        return [line for page in pages for event in page["events"] for line in event["message"].splitlines()]
+        try:
+            return [line for page in pages for event in page["events"] for line in event["message"].splitlines()]
+        except logs.exceptions.ResourceNotFoundException:  # its first line makes the group, a moment after the answer
+            return []
 
     def decisions(self, name: str) -> list[dict[str, Any]]:
         """Return the function's decision log, oldest line first."""

@@ -54,9 +54,7 @@ class Api(Deployed):
 
     def lines(self) -> list[dict[str, Any]]:
         """Return the authorizer's decisions, oldest first; none where it was never invoked, and so has no log."""
-        with contextlib.suppress(self.aws.client("logs").exceptions.ResourceNotFoundException):
-            return [line for line in self.decisions("jwt_authorizer") if "check" in line]
-        return []
+        return [line for line in self.decisions("jwt_authorizer") if "check" in line]
 
     def logged(self, since: int, count: int = 1, **due: Any) -> list[dict[str, Any]]:
         """Return the decisions that are as due among those after the first `since`; there must be so many.
