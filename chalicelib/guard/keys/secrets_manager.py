@@ -7,7 +7,6 @@ from typing import Any
 from chalicelib.guard.keys import secrets_http
 from chalicelib.guard.keys.cache import KeysUnavailable, described
 from chalicelib.guard.keys.secret import field_of, hmac_keys
-from chalicelib.guard.keys.secrets_http import CallFailed
 from chalicelib.guard.revocations import Revocations, parse
 from chalicelib.guard.settings import ENVIRONMENT, Settings
 from chalicelib.guard.tokens import Key
@@ -18,15 +17,14 @@ def fetch(settings: Settings, notes: list[str]) -> list[Key]:
     labels = ("AWSCURRENT", "AWSPREVIOUS") if settings.accept_previous_key else ("AWSCURRENT",)
     answers = _answers(settings.secret_id, labels, notes)
     keys, previous = keys_of(answers["AWSCURRENT"], settings), answers.get("AWSPREVIOUS")
-    never_rotated = isinstance(previous, CallFailed) and previous.code == "ResourceNotFoundException"
-    try:
-        keys += [] if previous is None or never_rotated else keys_of(previous, settings)
+    try:  # it is not found where the secret was never rotated
+        keys += [] if previous in (None, "ResourceNotFoundException") else keys_of(previous, settings)
     except Exception as error:  # noqa: BLE001  # the old key is a courtesy: whatever it is, the new one verifies
         notes.append(f"The previous version is left out: {described(error)}")
     return keys
 
 
-def keys_of(answer: Mapping[str, Any] | CallFailed, settings: Settings) -> list[Key]:
+def keys_of(answer: Mapping[str, Any] | str, settings: Settings) -> list[Key]:
     """Return the keys that one answer to GetSecretValue makes; KeysUnavailable if it makes none."""
     got, where = _got(answer, settings.secret_id), f"Secret {settings.secret_id!r}"
     return hmac_keys(field_of(got, settings), got["VersionId"], settings.requirements.algorithms, where)
@@ -45,16 +43,16 @@ def revocations(settings: Settings, notes: list[str]) -> Revocations:
         ) from None
 
 
-def _got(answer: Mapping[str, Any] | CallFailed, secret_id: str) -> Mapping[str, Any]:
-    if isinstance(answer, CallFailed):
+def _got(answer: Mapping[str, Any] | str, secret_id: str) -> Mapping[str, Any]:
+    if isinstance(answer, str):
         fix = (
             "check that it exists here, that the role may read it, and the credentials; locally, set AUTHORIZER_SECRET"
         )
-        raise KeysUnavailable(f"Secret {secret_id!r} cannot be read ({answer.code}): {fix}.")
+        raise KeysUnavailable(f"Secret {secret_id!r} cannot be read ({answer}): {fix}.")
     return answer
 
 
-def _answers(secret_id: str, labels: Sequence[str], notes: list[str]) -> Mapping[str, Mapping[str, Any] | CallFailed]:
+def _answers(secret_id: str, labels: Sequence[str], notes: list[str]) -> Mapping[str, Mapping[str, Any] | str]:
     if "AWS_LAMBDA_FUNCTION_NAME" in ENVIRONMENT:
         try:
             return secrets_http.get_secret_values(secret_id, labels, ENVIRONMENT)
@@ -63,13 +61,13 @@ def _answers(secret_id: str, labels: Sequence[str], notes: list[str]) -> Mapping
     # Imported here: most of what uses the engine needs no AWS client.
     from botocore.exceptions import BotoCoreError, ClientError
 
-    answers: dict[str, Mapping[str, Any] | CallFailed] = {}
+    answers: dict[str, Mapping[str, Any] | str] = {}
     for label in labels:
         try:
             answers[label] = client().get_secret_value(SecretId=secret_id, VersionStage=label)
         except (ClientError, BotoCoreError) as error:
             answered = error.response.get("Error", {}) if isinstance(error, ClientError) else {}
-            answers[label] = CallFailed(answered.get("Code", type(error).__name__))
+            answers[label] = str(answered.get("Code", type(error).__name__))
             if label == "AWSCURRENT":
                 break  # without it the others are of no use
     return answers

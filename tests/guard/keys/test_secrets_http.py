@@ -29,7 +29,6 @@ from hypothesis import strategies as st
 from chalicelib.guard.keys.http_exchange import connected
 from chalicelib.guard.keys.secrets_http import (
     THROTTLED,
-    CallFailed,
     Signer,
     Unsupported,
     endpoint,
@@ -82,7 +81,7 @@ def serve() -> Iterator[Serve]:
         server.close()
 
 
-def ask(url: str, *labels: str, seconds: float = 5.0, **changes: str) -> dict[str, dict[str, Any] | CallFailed]:
+def ask(url: str, *labels: str, seconds: float = 5.0, **changes: str) -> dict[str, dict[str, Any] | str]:
     environment = {**LAMBDA, "AWS_ENDPOINT_URL": url, **changes}
     return get_secret_values("the-name", labels or (CURRENT,), environment, seconds)
 
@@ -91,14 +90,14 @@ def failed(url: str, *, seconds: float = 5.0, **changes: str) -> str:
     """Return the code of a call that failed, after a look at all that it could give away."""
     threads, sockets = threading.active_count(), psutil.Process().net_connections()
     answer = ask(url, seconds=seconds, **changes)[CURRENT]
-    assert isinstance(answer, CallFailed)
+    assert isinstance(answer, str)
     shown = f"{answer!r} {answer}"
     for kept in (ACCESS_KEY, SECRET_KEY, SESSION_TOKEN, SECRET_TEXT, "AWS4-HMAC-SHA256"):
         assert kept not in shown
     ours = {one.laddr for one in psutil.Process().net_connections() if one.raddr and one.raddr.port == _port(url)}
     assert not ours - {one.laddr for one in sockets}
     assert threading.active_count() <= threads + 2  # the server has one for each connection
-    return answer.code
+    return answer
 
 
 def _port(url: str) -> int:
@@ -219,15 +218,13 @@ def sent_by_botocore(region: str, **config: Any) -> AWSPreparedRequest:
     return kept[0]
 
 
-@pytest.mark.parametrize("fips", [False, True])
 @pytest.mark.parametrize(("partition", "region"), REGIONS)
-def test_a_regions_endpoint_is_that_of_botocore_or_is_left_to_it(partition: str, region: str, fips: bool) -> None:
-    environment = {"AWS_USE_FIPS_ENDPOINT": "true"} if fips else {}
+def test_a_regions_endpoint_is_that_of_botocore_or_is_left_to_it(partition: str, region: str) -> None:
     if partition not in KNOWN or region.endswith("-fips"):
         with pytest.raises(Unsupported, match=r"^AWS_REGION is in no partition"):
-            endpoint(environment, region)
+            endpoint({}, region)
     else:
-        assert endpoint(environment, region).geturl() == sent_by_botocore(region, use_fips_endpoint=fips).url
+        assert endpoint({}, region).geturl() == sent_by_botocore(region).url
 
 
 @pytest.mark.parametrize(
@@ -239,22 +236,9 @@ def test_an_endpoint_of_the_environment_is_used_as_botocore_uses_it(url: str) ->
         assert endpoint({name: url}, "eu-west-1").geturl() == theirs
 
 
-@pytest.mark.parametrize("kept", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_SECRETS_MANAGER"])
-def test_endpoints_of_the_environment_are_ignored_where_it_says_so(kept: str) -> None:
-    environment = {kept: "http://localhost", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "TRUE"}
-    assert endpoint(environment, "eu-west-1").geturl() == "https://secretsmanager.eu-west-1.amazonaws.com/"
-
-
 def test_the_endpoint_of_the_service_comes_before_that_of_all_services() -> None:
     environment = {"AWS_ENDPOINT_URL": "http://a", "AWS_ENDPOINT_URL_SECRETS_MANAGER": "http://b"}
     assert endpoint(environment, "eu-west-1").netloc == "b"
-
-
-@pytest.mark.parametrize("value", ["", "false", "no", "0"])
-def test_a_switch_is_on_for_true_alone_as_with_botocore(value: str) -> None:
-    names = ("AWS_USE_FIPS_ENDPOINT", "AWS_USE_DUALSTACK_ENDPOINT", "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
-    environment = {**dict.fromkeys(names, value), "AWS_ENDPOINT_URL": "http://localhost"}
-    assert endpoint(environment, "eu-west-1").geturl() == "http://localhost/"
 
 
 # What is left to boto3.
@@ -281,8 +265,10 @@ def test_a_url_that_is_not_plain_is_left_to_boto3_without_being_shown(url: str) 
         ("AWS_PROFILE", "other"), ("AWS_DEFAULT_PROFILE", "other"), ("AWS_CONFIG_FILE", "/a/file"),
         ("AWS_SHARED_CREDENTIALS_FILE", "/a/file"), ("AWS_USE_FIPS_ENDPOINT", "true"),
         ("AWS_USE_DUALSTACK_ENDPOINT", "true"), ("HTTP_PROXY", "http://user:password@proxy"),
-        ("http_proxy", "http://user:password@proxy"), ("AWS_ACCESS_KEY_ID", ""), ("AWS_SECRET_ACCESS_KEY", ""),
-        ("AWS_REGION", ""),
+        ("http_proxy", "http://user:password@proxy"),
+        ("AWS_USE_FIPS_ENDPOINT", "false"), ("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "true"),
+        ("AWS_SECURITY_TOKEN", "password"),
+        ("AWS_ACCESS_KEY_ID", ""), ("AWS_SECRET_ACCESS_KEY", ""), ("AWS_REGION", ""),
     ],
 )  # fmt: skip
 def test_what_this_module_does_not_know_is_left_to_boto3_unsent(serve: Serve, name: str, value: str) -> None:
@@ -309,18 +295,9 @@ def test_a_region_of_no_known_partition_is_left_to_boto3(region: str) -> None:
         get_secret_values("the-name", [CURRENT], {**LAMBDA, "AWS_REGION": region})
 
 
-def test_a_proxy_for_another_scheme_changes_nothing(serve: Serve) -> None:
-    assert ask(serve(reply(200, GOOD)).url, HTTPS_PROXY="http://proxy") == {CURRENT: GOOD}
-
-
 def test_empty_variables_and_the_null_device_are_as_good_as_none(serve: Serve) -> None:
     nothing = {"AWS_PROFILE": "", "HTTP_PROXY": "", "AWS_CONFIG_FILE": "/dev/null", "AWS_CA_BUNDLE": ""}
     assert ask(serve(reply(200, GOOD)).url, **nothing) == {CURRENT: GOOD}
-
-
-def test_the_regions_variable_comes_before_the_default_one() -> None:
-    assert signer_of({**LAMBDA, "AWS_DEFAULT_REGION": "us-east-1"}).region == "eu-central-1"
-    assert signer_of({**LAMBDA, "AWS_REGION": "", "AWS_DEFAULT_REGION": "us-east-1"}).region == "us-east-1"
 
 
 def test_a_signer_shows_nothing_of_itself() -> None:
@@ -379,9 +356,7 @@ def test_an_odd_name_of_a_secret_is_only_ever_text_in_the_body(serve: Serve) -> 
 def test_expired_credentials_fail_and_those_of_the_next_call_are_used(serve: Serve) -> None:
     server = serve(reply(400, {"__type": "ExpiredTokenException"}), reply(200, GOOD))
     environment = {**LAMBDA, "AWS_ENDPOINT_URL": server.url}
-    answer = get_secret_values("the-name", [CURRENT], environment)[CURRENT]
-    assert isinstance(answer, CallFailed)
-    assert answer.code == "ExpiredTokenException"
+    assert get_secret_values("the-name", [CURRENT], environment) == {CURRENT: "ExpiredTokenException"}
     environment |= {"AWS_ACCESS_KEY_ID": "ANOTHER", "AWS_SESSION_TOKEN": "another"}
     assert get_secret_values("the-name", [CURRENT], environment) == {CURRENT: GOOD}
     assert "Credential=ANOTHER/" in server.requests[1].headers["authorization"]
@@ -439,16 +414,14 @@ def test_an_error_without_a_plain_code_goes_by_its_status(serve: Serve, name: An
 def test_a_previous_version_that_fails_takes_the_current_one_not_along(serve: Serve, code: str) -> None:
     answers = ask(serve(reply(200, GOOD), reply(400, {"__type": code})).url, CURRENT, PREVIOUS)
     assert answers[CURRENT] == GOOD
-    assert isinstance(answers[PREVIOUS], CallFailed)
-    assert answers[PREVIOUS].code == code
+    assert answers[PREVIOUS] == code
 
 
 def test_a_previous_version_that_hangs_takes_the_current_one_not_along(serve: Serve) -> None:
     server = serve(reply(200, GOOD), [Pause(30)])
     answers = ask(server.url, CURRENT, PREVIOUS, seconds=0.5)
     assert answers[CURRENT] == GOOD
-    assert isinstance(answers[PREVIOUS], CallFailed)
-    assert answers[PREVIOUS].code == "TimeoutError"
+    assert answers[PREVIOUS] == "TimeoutError"
 
 
 # Answers that are none.
@@ -523,11 +496,6 @@ def test_a_closed_connection_is_made_again_for_the_next_label(serve: Serve, anno
     assert server.connections == 2
 
 
-def test_an_announced_end_costs_the_next_label_no_attempt(serve: Serve) -> None:
-    server = serve([*reply(200, GOOD, "Connection: close"), Close()], reply(500, b""), reply(200, OLDER))
-    assert ask(server.url, CURRENT, PREVIOUS) == {CURRENT: GOOD, PREVIOUS: OLDER}
-
-
 TEN_MEGABYTES = b'{"VersionId": "v1", "SecretString": "' + b"x" * 10_000_000 + b'"}'
 
 
@@ -579,7 +547,7 @@ def test_a_server_that_never_answers_is_asked_twice(serve: Serve) -> None:
     server = serve([Pause(30)])
     start = time.monotonic()
     answer = get_secret_values("the-name", [CURRENT, PREVIOUS], {**LAMBDA, "AWS_ENDPOINT_URL": server.url})
-    assert answer == dict.fromkeys((CURRENT, PREVIOUS), CallFailed("TimeoutError"))
+    assert answer == dict.fromkeys((CURRENT, PREVIOUS), "TimeoutError")
     assert len(server.requests) >= 2
     assert time.monotonic() - start < 5.0 + SLACK
 
@@ -669,11 +637,13 @@ def test_a_bundle_that_holds_no_certificates_is_left_to_boto3(serve: Serve, tmp_
     assert server.connections == 0
 
 
-def test_a_bundle_of_requests_is_left_to_boto3(serve: Serve, shown: Certificate) -> None:
+@pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "HTTPS_PROXY", "https_proxy"])
+def test_what_would_change_tls_is_left_to_boto3(serve: Serve, shown: Certificate, name: str) -> None:
     server = serve(reply(200, GOOD), context=shown.context)
-    with pytest.raises(Unsupported, match=r"^REQUESTS_CA_BUNDLE is set"):
-        ask(server.url, REQUESTS_CA_BUNDLE=str(shown.trusted))
-    assert ask(server.url, REQUESTS_CA_BUNDLE="other", AWS_CA_BUNDLE=str(shown.trusted)) == {CURRENT: GOOD}
+    with pytest.raises(Unsupported, match=f"^{name} is set"):
+        ask(server.url, **{name: str(shown.trusted), "AWS_CA_BUNDLE": str(shown.trusted)})
+    assert server.connections == 0
+    assert ask(serve(reply(200, GOOD)).url, **{name: "other"}) == {CURRENT: GOOD}
 
 
 def test_https_never_becomes_http(serve: Serve) -> None:

@@ -300,7 +300,9 @@ def test_that_there_is_no_previous_version_is_not_noted(manager: SecretsManager,
 
 @pytest.fixture
 def inside_lambda(served: tuple[str, list[SecretsManager]], environment: Callable[..., None]) -> None:
-    environment(AWS_LAMBDA_FUNCTION_NAME="authorizer", AWS_ENDPOINT_URL_SECRETS_MANAGER=served[0])
+    environment(
+        AWS_LAMBDA_FUNCTION_NAME="authorizer", AWS_REGION="eu-central-1", AWS_ENDPOINT_URL_SECRETS_MANAGER=served[0]
+    )
 
 
 @pytest.mark.usefixtures("inside_lambda")
