@@ -17,7 +17,7 @@ from typing import Any
 
 from chalicelib.guard.access import OWNER, PUBLIC, Table
 from chalicelib.guard.decision import Decision, Reason
-from chalicelib.guard.keys.cache import Fetched
+from chalicelib.guard.keys.cache import KeySet
 from chalicelib.guard.settings import Settings
 from chalicelib.guard.tokens import Key
 
@@ -64,7 +64,7 @@ class Case:
 
     table: Table
     settings: Settings
-    fetched: Fetched
+    fetched: KeySet
     stage: str | None = None
     other_stages: tuple[str, ...] = ()
     local_keys: Sequence[Key] = ()

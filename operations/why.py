@@ -19,7 +19,7 @@ from chalicelib.guard import authorizer, middleware
 from chalicelib.guard.access import METHODS, PUBLIC, Route, Table, TableError
 from chalicelib.guard.decision import Decision, Outcome, Reason
 from chalicelib.guard.keys import sources
-from chalicelib.guard.keys.cache import KeySet, KeysUnavailable
+from chalicelib.guard.keys.cache import KeysUnavailable
 from chalicelib.guard.settings import SettingsError
 from chalicelib.guard.tokens import MAX_NUMERIC_DATE, Key
 from operations import minting, stage
@@ -147,7 +147,7 @@ def _decide(
     authorization: str, asked_for: Route | None, keys: Sequence[Key], case: Case, now: float
 ) -> tuple[Decision, Mapping[str, Any] | None]:
     """Return the authorizer's decision with these keys, and its answer if there is one."""
-    decision, given = Decision(Outcome.ERROR), KeySet(case.fetched._replace(keys=keys))
+    decision, given = Decision(Outcome.ERROR), case.fetched._replace(keys=keys)
     try:
         decision = authorizer.decide(authorization, asked_for, case.table, given, case.settings.requirements, now)
         answered = decision.caller if decision.outcome is not Outcome.UNAUTHORIZED else None

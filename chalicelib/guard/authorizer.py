@@ -9,8 +9,8 @@ from chalicelib.guard import decision_log, policy
 from chalicelib.guard.access import Route, Table
 from chalicelib.guard.caller import Caller, to_context
 from chalicelib.guard.decision import Decision, Failure, Outcome, Reason
+from chalicelib.guard.keys import sources
 from chalicelib.guard.keys.cache import CachedKeys, KeySet, described
-from chalicelib.guard.keys.sources import key_source
 from chalicelib.guard.settings import allowed_origin, current_settings
 from chalicelib.guard.tokens import InvalidToken, Requirements, verify
 
@@ -48,7 +48,8 @@ class Authorizer:
     @cached_property
     def _source(self) -> tuple[Requirements, CachedKeys]:
         settings = current_settings()
-        return settings.requirements, key_source(settings)
+        fetch = partial(sources.fetch, settings)
+        return settings.requirements, CachedKeys(fetch, settings.key_ttl, settings.key_max_stale)
 
     def prepare(self) -> None:
         """Do what every first request needs while the function starts, when Lambda gives it its full processor."""
@@ -61,7 +62,7 @@ class Authorizer:
 
     def authorize(self, authorization: str, method_arn: str) -> dict[str, Any]:
         """Answer with the caller and a policy for the whole API; raise AuthorizerError."""
-        since, route, answered = decision_log.started(), None, None
+        since, route, answered = time.perf_counter(), None, None
         try:
             stage_arn, method, path = policy.parse_method_arn(method_arn)
             route = self.table.match(method, path)
@@ -93,11 +94,11 @@ def decide(
     """Return what this header is answered, and what that means for the route that was asked for. Pure."""
     about = partial(Decision, route=route, keys_age=keys.age, detail=keys.failure)
     try:
-        caller = verify(authorization, keys.fetched.keys, wanted, now)
+        caller = verify(authorization, keys.keys, wanted, now)
     except InvalidToken as refused:
         return about(Outcome.UNAUTHORIZED, refused.reason, claim=refused.claim, kid=refused.unverified_kid)
     about = partial(about, caller=caller, kid=caller.key_id)
-    if keys.fetched.revocations.refuse(caller.subject, caller.issued_at):
+    if keys.revocations.refuse(caller.subject, caller.issued_at):
         return about(Outcome.UNAUTHORIZED, Reason.REVOKED)
     if route in _granted(table, caller.roles & table.roles)[0]:
         return about(Outcome.ALLOW)

@@ -6,6 +6,7 @@
 import json
 import sys
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from chalicelib.guard import settings
@@ -19,15 +20,10 @@ NAMESPACE = "api-guard"
 METRICS = {"decisions": ("function", "outcome"), "refresh_failures": ("function",)}
 
 
-def started() -> float:
-    """Return a mark to measure a duration from."""
-    return time.perf_counter()
-
-
 def write(
     check: str, decision: Decision, since: float, known_roles: frozenset[str], request: str | None = None
 ) -> None:
-    """Write one line. `check` is authorizer or middleware; `request` is API Gateway's id of it."""
+    """Write one line. `since` is of time.perf_counter(), `request` API Gateway's id of the request."""
     # Never a token, a signature, a secret or a claim beyond subject and roles. JSON escapes whatever could end
     # a line, so a client's text cannot forge one; the route is the table's template, not the client's path.
     caller, kid, (method, route) = decision.caller, decision.kid or "", decision.route or (None, None)
@@ -51,9 +47,9 @@ def write(
     )
 
 
-def record_refresh(since: float, failure: str | None = None) -> None:
-    """Write that keys were fetched, or why not; `failure` is text of our own."""
-    line = {"event": "keys", "detail": failure, "refresh_failures": int(failure is not None)}
+def write_refresh(since: float, failure: str, notes: Sequence[str]) -> None:
+    """Write that keys were fetched, with notes, or why not; all text is our own."""
+    line = {"event": "keys", "detail": failure or " ".join(notes) or None, "refresh_failures": int(failure != "")}
     _write(line | {"refresh_ms": _milliseconds(since)}, "refresh_failures")
 
 

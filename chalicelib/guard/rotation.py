@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from chalicelib.guard import decision_log
-from chalicelib.guard.keys import secret, secrets_manager
+from chalicelib.guard.keys import secrets_manager
 from chalicelib.guard.settings import Settings, current_settings
 
 
@@ -58,7 +58,7 @@ def _create(client: Any, secret_id: str, version: str, settings: Settings) -> st
         made = client.get_secret_value(SecretId=secret_id, VersionId=version, VersionStage="AWSPENDING")
         if made.keys() & {"SecretString", "SecretBinary"}:
             return "made already"
-    text = secret.renewed(client.get_secret_value(SecretId=secret_id, VersionStage="AWSCURRENT"), settings)
+    text = secrets_manager.renewed(client.get_secret_value(SecretId=secret_id, VersionStage="AWSCURRENT"), settings)
     staged = {"ClientRequestToken": version, "VersionStages": ["AWSPENDING"]}
     client.put_secret_value(SecretId=secret_id, SecretString=text, **staged)
     return "AWSPENDING"

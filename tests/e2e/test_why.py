@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from chalicelib.guard.keys.cache import Fetched
-from chalicelib.guard.keys.secret import hmac_keys
+from chalicelib.guard.keys.cache import KeySet
+from chalicelib.guard.keys.secrets_manager import hmac_keys
 from chalicelib.guard.revocations import Revocations
 from chalicelib.guard.settings import from_environment
 from operations.project import Project
@@ -49,7 +49,7 @@ REQUESTS = [
 def test_the_status_is_the_one_that_the_stage_answers(dev: Deployed, project: Project, method: str, path: str) -> None:
     settings = from_environment({"JWT_SECRET_ID": dev.secret_id})
     keys = hmac_keys(dev.signing_key(), None, ["HS256"], "the secret")
-    case = Case(project.table, settings, Fetched(keys, Revocations()), "dev")
+    case = Case(project.table, settings, KeySet(keys, Revocations()), "dev")
     for credential in [dev.token(*roles, **changes) for roles, changes in CHANGES] + ["", "Basic x", "nonsense"]:
         said = explain(credential, method, path, project, case, time.time())
         assert dev.ask(method, credential or None, path).status == said.status, said

@@ -18,8 +18,8 @@ from chalicelib.guard.access import Table
 from chalicelib.guard.authorizer import AnswerTooLarge, AuthorizerError, answer, decide
 from chalicelib.guard.caller import Caller
 from chalicelib.guard.decision import Outcome, Reason
-from chalicelib.guard.keys.cache import Fetched, KeySet
-from chalicelib.guard.keys.secret import hmac_keys
+from chalicelib.guard.keys.cache import KeySet
+from chalicelib.guard.keys.secrets_manager import hmac_keys
 from chalicelib.guard.policy import MAX_ANSWER_BYTES
 from chalicelib.guard.revocations import Revocations
 from chalicelib.guard.tokens import Requirements
@@ -52,7 +52,7 @@ def decided(
     **wanted: Any,
 ) -> Any:
     keys = hmac_keys(SECRET, "a-version", ("HS256",), "the test's secret")
-    key_set = KeySet(Fetched(keys, revocations), 12.5, "why it is old")
+    key_set = KeySet(keys, revocations, age=12.5, failure="why it is old")
     return decide(authorization, route, TABLE, key_set, Requirements(**wanted), NOW)
 
 
@@ -191,7 +191,7 @@ def test_an_answer_that_is_too_large_is_a_500_and_no_line_says_allow(log: Log) -
     (first,) = (route for route in table.rules if table.rules[route] == {held[0]})
     with pytest.raises(AuthorizerError, match=r"^Internal Server Error$"):
         request(token_event(token(*held), f"{STAGE_ARN}/GET{first[1]}"), None)
-    (line,) = log()
+    (line,) = [line for line in log() if "check" in line]
     assert (line["outcome"], line["reason"], line["route"]) == ("error", Reason.ANSWER_TOO_LARGE, first[1])
     assert "8 KB" in line["detail"]
     assert "subject" not in line

@@ -19,6 +19,12 @@ from tests.support.tokens import SECRET, claims, forge, sign, token
 Log = Callable[[], list[dict[str, Any]]]
 
 
+@pytest.fixture
+def log(log: Log) -> Log:
+    """Read the decisions alone: before the first of them a line says that there are keys."""
+    return lambda: [line for line in log() if "check" in line]
+
+
 def get(client: Client, authorization: str, path: str = "/items") -> HTTPResponse:
     return client.http.get(path, headers={"Authorization": authorization})
 

@@ -15,7 +15,7 @@ from jwt.algorithms import ECAlgorithm
 
 from chalicelib.guard.caller import MAX_CLAIMS_BYTES, Caller
 from chalicelib.guard.decision import Reason
-from chalicelib.guard.keys.secret import hmac_keys
+from chalicelib.guard.keys.secrets_manager import hmac_keys
 from chalicelib.guard.tokens import InvalidToken, Key, Requirements, verify
 from tests.support.tokens import SECRET, claims, forge, sign
 

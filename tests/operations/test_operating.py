@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -31,10 +32,10 @@ def members(log: Callable[[], list[dict[str, Any]]], environment: Callable[..., 
     """Return the members that lines of the log have in Lambda."""
     environment(AWS_LAMBDA_FUNCTION_NAME="f")
     caller = Caller("alice", frozenset({"user"}), 1)
-    since = decision_log.started()
+    since = time.perf_counter()
     whole = Decision(Outcome.DENY, Reason.EXPIRED, caller, ("GET", "/"), "exp", "text", "kid", 1.0)
     decision_log.write("authorizer", whole, since, frozenset({"user"}), "id")
-    decision_log.record_refresh(since, "failure")
+    decision_log.write_refresh(since, "failure", ())
     return {member for line in log() for member in line} - {"_aws", "decisions"}
 
 

@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 import manage
-from chalicelib.guard.keys.cache import Fetched
-from chalicelib.guard.keys.secret import hmac_keys
+from chalicelib.guard.keys.cache import KeySet
+from chalicelib.guard.keys.secrets_manager import hmac_keys
 from chalicelib.guard.revocations import Revocations, parse
 from chalicelib.guard.settings import from_environment
 from operations import deployment, revocation, stage, why
@@ -170,7 +170,7 @@ def test_why_says_whose_sessions_were_ended_and_how_it_is_undone(
 ) -> None:
     settings = from_environment({"JWT_SECRET_ID": "the-secret"})
     keys = hmac_keys(SECRET, "v1", settings.requirements.algorithms, "the secret")
-    case = Case(project.table, settings, Fetched(keys, revoked), "dev")
+    case = Case(project.table, settings, KeySet(keys, revoked), "dev")
     explained = why.explain(token("user"), "GET", "/items", project, case, time.time())
     option = "--forget alice" if revoked.subjects["alice"] > 3 else "--forget-everyone"
     said = "\n".join(why.show(explained))

@@ -19,8 +19,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 import manage
 from chalicelib.guard.decision import Decision, Outcome, Reason
-from chalicelib.guard.keys.cache import Fetched
-from chalicelib.guard.keys.secret import hmac_keys
+from chalicelib.guard.keys.cache import KeySet
+from chalicelib.guard.keys.secrets_manager import hmac_keys
 from chalicelib.guard.revocations import Revocations
 from chalicelib.guard.settings import Settings, SettingsError, from_environment
 from chalicelib.guard.tokens import Key
@@ -205,7 +205,7 @@ def test_each_reason_has_its_texts_and_nothing_else_has() -> None:
 
 
 def case_of(settings: Settings, keys: Any, project: Project, *notes: str, **more: Any) -> Case:
-    return Case(project.table, settings, Fetched(keys, Revocations(), notes), **more)
+    return Case(project.table, settings, KeySet(keys, Revocations(), notes), **more)
 
 
 @pytest.mark.parametrize("outcome", Outcome)
@@ -218,7 +218,7 @@ def test_a_reason_that_is_not_known_here_is_explained_all_the_same(project: Proj
 
 def test_a_failure_of_the_guard_itself_is_a_500_that_is_explained(project: Project) -> None:
     no_keys: Any = [SimpleNamespace(id=None, jwk=None)]  # any use of it fails
-    broken = replace(judge(project, None), fetched=Fetched(no_keys, Revocations()))
+    broken = replace(judge(project, None), fetched=KeySet(no_keys, Revocations()))
     said = explain(token("user"), "GET", "/items", project, broken, time.time())
     assert (said.status, said.reason) == (500, Reason.UNEXPECTED)
     assert {step.verdict for step in said.steps if step.check == "Authorizer"} == {"-", "", "NO"}

@@ -3,9 +3,10 @@
 import threading
 import traceback
 from collections.abc import Callable, Sequence
-from time import monotonic, time
+from time import monotonic, perf_counter, time
 from typing import NamedTuple
 
+from chalicelib.guard import decision_log
 from chalicelib.guard.decision import Failure, Reason
 from chalicelib.guard.revocations import Revocations
 from chalicelib.guard.tokens import Key
@@ -24,20 +25,14 @@ class KeysUnavailable(Failure):
     reason = Reason.KEYS_UNAVAILABLE
 
 
-class Fetched(NamedTuple):
-    """Keys that verify, newest first; whose sessions were ended; and what an operator should know, in our own words."""
+class KeySet(NamedTuple):
+    """Keys that verify, newest first, and whose sessions were ended: fetched `age` seconds ago."""
 
     keys: Sequence[Key]
     revocations: Revocations = Revocations()
-    notes: tuple[str, ...] = ()
-
-
-class KeySet(NamedTuple):
-    """What was fetched, `age` seconds ago, and why it could not be refreshed, if so."""
-
-    fetched: Fetched
+    notes: tuple[str, ...] = ()  # what an operator should know, in our own words
     age: float = 0.0
-    failure: str | None = None
+    failure: str | None = None  # why it could not be refreshed
 
 
 def described(error: Exception) -> str:
@@ -53,12 +48,12 @@ class CachedKeys:
 
     # `clocks` are the monotonic and the wall-clock time, in seconds.
     def __init__(
-        self, fetch: Callable[[], Fetched], ttl: float, max_stale: float, clocks: Clocks = lambda: (monotonic(), time())
+        self, fetch: Callable[[], KeySet], ttl: float, max_stale: float, clocks: Clocks = lambda: (monotonic(), time())
     ) -> None:
         self._fetch, self._ttl, self._clocks = fetch, ttl, clocks
         self._usable_for = ttl + max_stale
         self._lock, self._elapsed, self._read = threading.Lock(), 0.0, clocks()
-        self._kept, self._failure = Fetched(()), ""  # never served: the first request fetches
+        self._kept, self._failure = KeySet(()), ""  # never served: the first request fetches
         self._fetched = self._next_fetch = self._next_early = -float("inf")
 
     def current(self) -> KeySet:
@@ -84,6 +79,7 @@ class CachedKeys:
     def _keys(self, *, fetch: bool) -> KeySet:
         if fetch:
             began = self._now()  # keys are as old as the question, for an answer may wait in a frozen environment
+            since = perf_counter()
             try:
                 self._kept, self._failure, self._fetched = self._fetch(), "", began
                 self._next_fetch = began + self._ttl
@@ -91,7 +87,8 @@ class CachedKeys:
                 self._failure, now = described(error), self._now()
                 left = self._fetched + self._usable_for - now
                 self._next_fetch = now + max(RETRY_AFTER, min(RETRY_STALE_AFTER, left))
+            decision_log.write_refresh(since, self._failure, () if self._failure else self._kept.notes)
         age = self._now() - self._fetched
         if self._failure and age > self._usable_for:
             raise KeysUnavailable(self._failure)
-        return KeySet(self._kept, age, self._failure or None)
+        return self._kept._replace(age=age, failure=self._failure or None)

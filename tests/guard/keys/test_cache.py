@@ -7,8 +7,8 @@ import traceback
 
 import pytest
 
-from chalicelib.guard.keys.cache import CachedKeys, Fetched, KeysUnavailable
-from chalicelib.guard.keys.secret import hmac_keys
+from chalicelib.guard.keys.cache import CachedKeys, KeySet, KeysUnavailable
+from chalicelib.guard.keys.secrets_manager import hmac_keys
 from chalicelib.guard.revocations import Revocations
 from tests.support.tokens import SECRET
 
@@ -27,15 +27,15 @@ class Source:
     def clocks(self) -> tuple[float, float]:
         return self.monotonic + self.now, self.wall + self.now
 
-    def fetch(self) -> Fetched:
+    def fetch(self) -> KeySet:
         self.fetches += 1
         self.now += self.slow
         if self.failure is not None:
             raise self.failure
-        return Fetched(hmac_keys(SECRET, self.version, ["HS256"], "the test's secret"), self.revocations)
+        return KeySet(hmac_keys(SECRET, self.version, ["HS256"], "the test's secret"), self.revocations)
 
     def versions(self) -> list[str | None]:
-        return [key.id for key in self.cached.current().fetched.keys]
+        return [key.id for key in self.cached.current().keys]
 
     @property
     def down(self) -> bool:
@@ -70,7 +70,7 @@ def test_while_the_source_is_down_the_old_keys_serve_on_and_say_why(source: Sour
     source.down = True
     for source.now in (300, 1000, 3900):
         served = source.cached.current()
-        assert [key.id for key in served.fetched.keys] == ["v1"]
+        assert [key.id for key in served.keys] == ["v1"]
         assert (served.age, served.failure) == (source.now, "the source is down")
 
 
@@ -131,7 +131,7 @@ def test_an_early_refresh_comes_at_once_and_then_once_in_thirty_seconds(source: 
     source.version = "v2"
     fresh = source.cached.refreshed()
     assert fresh is not None
-    assert [key.id for key in fresh.fetched.keys] == ["v2"]
+    assert [key.id for key in fresh.keys] == ["v2"]
     for source.now in range(1, 30):
         assert source.cached.refreshed() is None
     assert source.fetches == 2
@@ -153,7 +153,7 @@ def test_an_early_refresh_that_fails_leaves_the_keys_as_they_were(source: Source
     source.down = True
     kept = source.cached.refreshed()
     assert kept is not None
-    assert ([key.id for key in kept.fetched.keys], kept.failure) == (["v1"], "the source is down")
+    assert ([key.id for key in kept.keys], kept.failure) == (["v1"], "the source is down")
 
 
 # Clocks that do not go as they should. In a frozen Lambda environment the monotonic one may stop.
@@ -222,7 +222,7 @@ def test_no_jump_of_a_clock_delays_a_retry_or_an_early_refresh(source: Source, c
     source.version = "v3"
     fresh = source.cached.refreshed()
     assert fresh is not None
-    assert [key.id for key in fresh.fetched.keys] == ["v3"]
+    assert [key.id for key in fresh.keys] == ["v3"]
 
 
 @pytest.mark.parametrize("clock", ["monotonic", "wall"])
@@ -273,7 +273,7 @@ def test_whatever_a_refresh_raises_the_old_keys_serve_on_and_say_where(source: S
     source.failure = Odd(SECRET)
     for source.now in range(300, 400):
         served = source.cached.current()
-        assert [key.id for key in served.fetched.keys] == ["v1"]
+        assert [key.id for key in served.keys] == ["v1"]
         assert re.fullmatch("Odd in fetch, line [0-9]+", served.failure or "")
     assert source.fetches == 1 + 4
 
@@ -283,7 +283,7 @@ def test_whatever_an_early_refresh_raises_the_old_keys_serve_on(source: Source) 
     source.failure = Odd(SECRET)
     kept = source.cached.refreshed()
     assert kept is not None
-    assert [key.id for key in kept.fetched.keys] == ["v1"]
+    assert [key.id for key in kept.keys] == ["v1"]
 
 
 def test_without_older_keys_whatever_is_raised_is_keys_unavailable(source: Source) -> None:

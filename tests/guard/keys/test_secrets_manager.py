@@ -20,8 +20,8 @@ from chalice.test import Client
 
 from chalicelib.guard import rotation, settings
 from chalicelib.guard.keys import secrets_manager, sources
-from chalicelib.guard.keys.cache import CachedKeys, Fetched, KeysUnavailable
-from chalicelib.guard.keys.secret import hmac_keys
+from chalicelib.guard.keys.cache import CachedKeys, KeySet, KeysUnavailable
+from chalicelib.guard.keys.secrets_manager import hmac_keys
 from chalicelib.guard.revocations import Revocations
 from chalicelib.guard.tokens import InvalidToken, verify
 from tests.support.tokens import SECRET, claims, forge, sign
@@ -145,7 +145,7 @@ def manager(served: tuple[str, list[SecretsManager]], environment: Callable[...,
     return behind[-1]
 
 
-def fetched() -> Fetched:
+def fetched() -> KeySet:
     return sources.fetch(settings.current_settings())
 
 
@@ -153,9 +153,14 @@ def key_ids() -> list[str | None]:
     return [key.id for key in fetched().keys]
 
 
+def cached_keys() -> CachedKeys:
+    wanted = settings.current_settings()
+    return CachedKeys(lambda: sources.fetch(wanted), wanted.key_ttl, wanted.key_max_stale)
+
+
 def kept() -> list[str | None]:
     """Return the keys' names as the authorizer keeps them, which says in the log what an operator should know."""
-    return [key.id for key in sources.key_source(settings.current_settings()).current().fetched.keys]
+    return [key.id for key in cached_keys().current().keys]
 
 
 def refused() -> str:
@@ -171,7 +176,7 @@ def test_the_current_key_comes_first_and_then_the_previous_one(manager: SecretsM
     manager.put("v2", SECRET, "AWSCURRENT")
     manager.put("v1", OLD_SECRET, "AWSPREVIOUS")
     wanted = settings.current_settings()
-    keys = sources.key_source(wanted).current().fetched.keys
+    keys = cached_keys().current().keys
     assert [key.id for key in keys] == ["v2", "v1"]
     for token in (sign(claims(), SECRET, kid="v2"), sign(claims(), OLD_SECRET, kid="v1"), sign(claims(), OLD_SECRET)):
         assert verify(token, keys, wanted.requirements, claims()["iat"]).subject == "alice"
@@ -231,7 +236,7 @@ def test_an_error_that_nobody_expects_is_logged_with_its_place(manager: SecretsM
     manager.put("v1", SECRET, "AWSCURRENT")
     manager.nameless = "AWSCURRENT"
     with pytest.raises(KeysUnavailable) as raised:
-        sources.key_source(settings.current_settings()).current()
+        cached_keys().current()
     (line,) = log()
     assert line["refresh_failures"] == 1
     assert line["refresh_ms"] > 0
@@ -259,7 +264,7 @@ def test_a_previous_version_that_cannot_be_read_is_left_out_and_noted(
     manager.put("v1", OLD_SECRET, "AWSPREVIOUS")
     manager.refuse["AWSPREVIOUS"] = (status, code)
     assert kept() == ["v2"]
-    _, line = log()
+    (line,) = log()
     said = f"The previous version is left out: Secret '{SECRET_ID}' cannot be read ({code}): {FIX}"
     assert (line["event"], line["detail"]) == ("keys", said)
 
@@ -272,7 +277,7 @@ def test_a_previous_version_that_cannot_be_used_is_left_out_and_noted(
     manager.put("v1", OLD_SECRET, "AWSPREVIOUS")
     manager.texts["v1"] = text
     assert kept() == ["v2"]
-    _, line = log()
+    (line,) = log()
     assert line["detail"].startswith(f"The previous version is left out: Secret '{SECRET_ID}' ")
     assert "a-password" not in str(line)
 
@@ -284,7 +289,7 @@ def test_a_previous_version_answered_in_an_odd_way_is_left_out_and_noted(
     manager.put("v1", OLD_SECRET, "AWSPREVIOUS")
     manager.nameless = "AWSPREVIOUS"
     assert kept() == ["v2"]
-    _, line = log()
+    (line,) = log()
     assert re.fullmatch("The previous version is left out: KeyError in \\w*keys_of\\w*, line [0-9]+", line["detail"])
 
 
@@ -335,10 +340,9 @@ def test_what_is_left_to_the_sdk_is_noted_once_without_its_value(
     environment(HTTP_PROXY="http://user:password@127.0.0.1:9", NO_PROXY="127.0.0.1", JWT_REVOCATIONS_SECRET_ID=LIST_ID)
     assert kept() == ["v1"]
     assert "" not in manager.agents
-    fetch, note = log()
-    assert "detail" not in fetch
+    (line,) = log()
     said = "Secrets Manager is asked by way of the AWS SDK, which starts slower: HTTP_PROXY is set"
-    assert (note["event"], note["detail"]) == ("keys", said)
+    assert (line["event"], line["detail"]) == ("keys", said)
 
 
 @pytest.mark.usefixtures("inside_lambda")
@@ -358,7 +362,7 @@ def test_inside_lambda_an_unreadable_previous_version_is_noted(
     manager.put("v1", OLD_SECRET, "AWSPREVIOUS")
     manager.refuse["AWSPREVIOUS"] = (status, "DecryptionFailure")
     assert kept() == ["v2"]
-    _, line = log()
+    (line,) = log()
     said = f"The previous version is left out: Secret '{SECRET_ID}' cannot be read (DecryptionFailure): {FIX}"
     assert line["detail"] == said
 
@@ -427,11 +431,11 @@ def test_an_older_list_serves_for_its_time_and_no_longer(listed: SecretsManager,
     listed.ended = '{"everyone": 5, "subjects": {}}'
     now = 0.0
     cached = CachedKeys(fetched, ttl=300, max_stale=3600, clocks=lambda: (now, now))
-    assert cached.current().fetched.revocations == Revocations(5)
+    assert cached.current().revocations == Revocations(5)
     listed.ended = text
     for now in (300, 3900):
         served = cached.current()
-        assert (served.fetched.revocations, served.age) == (Revocations(5), now)
+        assert (served.revocations, served.age) == (Revocations(5), now)
         assert served.failure is not None
         assert LIST_ID in served.failure
     now = 3900.1
@@ -442,12 +446,12 @@ def test_an_older_list_serves_for_its_time_and_no_longer(listed: SecretsManager,
 def test_a_list_that_changes_is_read_with_the_next_refresh(listed: SecretsManager) -> None:
     now = 0.0
     cached = CachedKeys(fetched, ttl=300, max_stale=3600, clocks=lambda: (now, now))
-    assert cached.current().fetched.revocations == Revocations()
+    assert cached.current().revocations == Revocations()
     listed.ended = '{"everyone": 5, "subjects": {}}'
     now = 299
-    assert cached.current().fetched.revocations == Revocations()
+    assert cached.current().revocations == Revocations()
     now = 300
-    assert cached.current().fetched.revocations == Revocations(5)
+    assert cached.current().revocations == Revocations(5)
 
 
 def answered(client: Client, **changes: Any) -> int:
