@@ -389,7 +389,7 @@ def revoke(
         click.echo(f"Taken off the list: {', '.join(whose)}. Tokens that have not expired are valid again.")
     else:
         if until is None:  # the issuer's clock may be ahead by the leeway
-            until = math.ceil(now) + chosen.settings.requirements.leeway
+            until = math.ceil(now) + chosen.settings.leeway
         revocation.end(chosen, subjects, everyone=everyone, until=until, now=now)
         whose = [*map(repr, subjects), *(["everyone"] if everyone else [])]
         click.echo("\n".join(about_ended(chosen, ", ".join(whose), until)))
@@ -433,7 +433,7 @@ def deploy(project: Project, stage_name: str) -> None:
         click.echo("From this folder:\n")
     else:
         made = with_known_subjects(made)
-        issuer = chosen.settings.requirements.issuer
+        issuer = chosen.settings.issuer
         tokens = dict.fromkeys(requests.callers(made), f"'a token from {issuer}'")
     click.echo("\n".join(lines_to_paste(chosen.api_url(), made, tokens)))
     click.echo("".join(f"Note: {sentence}\n" for sentence in about_left_out(left_out)), nl=False)
@@ -489,7 +489,7 @@ def with_tokens_at_hand(made: list[Request], chosen: stage.Stage) -> tuple[list[
     missing = [variables[caller] for caller, token in tokens.items() if not token and caller != requests.NO_ROLE]
     if missing:
         raise Fault(
-            f"Tokens of stage {chosen.name} come from {chosen.settings.requirements.issuer}: get one for each role, and"
+            f"Tokens of stage {chosen.name} come from {chosen.settings.issuer}: get one for each role, and"
             f" put them into the environment variables {', '.join(sorted(missing))}."
         )
     tokens = {caller: token for caller, token in tokens.items() if token}

@@ -69,7 +69,7 @@ def check(stage: Stage) -> Iterator[tuple[str, str]]:
     if wrong:
         raise Fault("Table and routes disagree: " + " ".join(wrong))
     yield "table", f"{len(project.table.rules)} rules agree with app.py"
-    claims = CLAIMS_BYTES if stage.settings.requirements.caller_claims else 0
+    claims = CLAIMS_BYTES if stage.settings.caller_claims else 0
     size = answer_size.largest_answer(project.table.rules, str(stage.config.api_gateway_stage), claims)
     yield "policy size", f"{size.most} of {MAX_ANSWER_BYTES} bytes at most, whatever roles a caller has"
     yield "permissions", f"{', '.join(permissions.check(stage))}. {permissions.views_own(stage)}"

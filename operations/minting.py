@@ -26,7 +26,7 @@ def mint(
     kid: str | None = None,
 ) -> str:
     """Return a token that lives `ttl` seconds and that these settings accept; `claims` come last and win."""
-    wanted, now = settings.requirements, int(time.time())
+    wanted, now = settings, int(time.time())
     made: dict[str, Any] = {"sub": subject, "iat": now, "exp": now + lifetime(settings, ttl)}
     made |= _nested(wanted.roles_claim, " ".join(roles) if wanted.roles_in_text else list(roles))
     if wanted.issuer is not None:
@@ -44,7 +44,7 @@ def mint(
 
 def lifetime(settings: Settings, ttl: int) -> int:
     """Return for how many seconds a token lives of which `ttl` are wanted: JWT_MAX_LIFETIME_SECONDS at most."""
-    return min(ttl, settings.requirements.max_lifetime or ttl)
+    return min(ttl, settings.max_lifetime or ttl)
 
 
 def _nested(name: str, value: object) -> dict[str, Any]:
@@ -70,13 +70,13 @@ def local_secret(project: Project, settings: Settings, *, create: bool) -> str:
             raise Fault(
                 "There is no secret on this machine yet: run make local once, or set AUTHORIZER_SECRET."
             ) from None
-    hmac_keys(secret, None, settings.requirements.algorithms, where)  # is it strong enough?
+    hmac_keys(secret, None, settings.algorithms, where)  # is it strong enough?
     return secret
 
 
 def refuse_to_sign_for_a_provider(settings: Settings) -> None:
     if settings.jwks_url is not None:
-        raise Fault(f"JWT_JWKS_URL is set: tokens come from the identity provider {settings.requirements.issuer}.")
+        raise Fault(f"JWT_JWKS_URL is set: tokens come from the identity provider {settings.issuer}.")
 
 
 def tampered(token: str) -> str:

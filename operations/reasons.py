@@ -110,7 +110,7 @@ def row(group: frozenset[str]) -> str:
 def new_token(case: Case) -> str:
     """Return where a token comes from that this route accepts."""
     if case.settings.jwks_url is not None:
-        return f"tokens come from the identity provider {case.settings.requirements.issuer}"
+        return f"tokens come from the identity provider {case.settings.issuer}"
     words = ["manage.py", "token", *(("--stage", case.stage) if case.stage else ())]
     if case.group >= OWNER:
         words += ["--sub", case.owner]
@@ -143,7 +143,7 @@ def _about_the_list(subject: str, case: Case) -> str:
 
 def _about_roles(roles: frozenset[str], case: Case) -> Iterator[str]:
     yield f"the route is {row(case.group)}"
-    claim, known = case.settings.requirements.roles_claim, case.table.roles
+    claim, known = case.settings.roles_claim, case.table.roles
     if not roles:
         yield f"the token has no role in the claim {name(claim)} (JWT_ROLES_CLAIM)"
         for other, value in case.claims.items():

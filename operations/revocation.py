@@ -208,7 +208,7 @@ def _parsed(answer: dict[str, Any], secret_id: str) -> Revocations:
 
 def _longest(stage: Stage) -> int | None:
     """Return for how long an entry is needed. Without a bound on a token's lifetime nobody knows."""
-    rules = stage.settings.requirements
+    rules = stage.settings
     return None if rules.max_lifetime is None else rules.max_lifetime + rules.leeway + MARGIN
 
 

@@ -68,7 +68,7 @@ def signing_key(stage: Stage) -> tuple[str, str]:
     refuse_to_sign_for_a_provider(stage.settings)
     answer = _current(stage)
     text, where = field_of(answer, stage.settings), f"Secret {stage.settings.secret_id!r}"
-    hmac_keys(text, None, stage.settings.requirements.algorithms, where)  # is it strong enough?
+    hmac_keys(text, None, stage.settings.algorithms, where)  # is it strong enough?
     return text, answer["VersionId"]
 
 
@@ -78,7 +78,7 @@ def rotate(stage: Stage, token_lifetime: int | None, *, force: bool) -> tuple[st
     The key that is current becomes AWSPREVIOUS, and the one before it stops to verify: Fault while tokens that
     it signed may still be good, unless `force`. `token_lifetime` is in seconds.
     """
-    lifetime = token_lifetime or stage.settings.requirements.max_lifetime or TOKEN_LIFETIME
+    lifetime = token_lifetime or stage.settings.max_lifetime or TOKEN_LIFETIME
     labelled = {label: version for version in _versions(stage) for label in version.get("VersionStages", [])}
     # The key before the current one signed until the current one came.
     safe = labelled["AWSCURRENT"]["CreatedDate"].astimezone(UTC) + timedelta(seconds=lifetime)

@@ -149,7 +149,7 @@ def _decide(
     """Return the authorizer's decision with these keys, and its answer if there is one."""
     decision, given = Decision(Outcome.ERROR), case.fetched._replace(keys=keys)
     try:
-        decision = authorizer.decide(authorization, asked_for, case.table, given, case.settings.requirements, now)
+        decision = authorizer.decide(authorization, asked_for, case.table, given, case.settings, now)
         answered = decision.caller if decision.outcome is not Outcome.UNAUTHORIZED else None
         return decision, authorizer.answer(answered, case.table, STAGE_ARN) if answered else None
     except Exception as error:  # noqa: BLE001  # whatever it is, the authorizer answers 500, and `why` says so
@@ -178,7 +178,7 @@ def _token_steps(authorization: str, decision: Decision, case: Case, now: float)
         "form": f"{len(authorization.rpartition(' ')[2])} bytes",
         "signature": f"{f'signed with {_named(signer.id, case)}' if signer else keys}; kid {_said('kid', case, now)}",
     }
-    rules = case.settings.requirements
+    rules = case.settings
     looked_at = ["sub", *DATES, "iss", "aud", rules.audience_claim, *rules.claims]
     rows = {"form": 0, "alg": 1, "typ": 1, "signature": 2, **dict.fromkeys(looked_at, 3)}
     if at in {1, 3}:
@@ -208,7 +208,7 @@ def _named(key_id: str | None, case: Case) -> str:
 
 def _said(claim: str, case: Case, now: float) -> str:
     """Return what the token says, and what is wanted. Of other claims than these no value is printed."""
-    rules, said = case.settings.requirements, case.header if claim in {"alg", "typ", "kid", "crit"} else case.claims
+    rules, said = case.settings, case.header if claim in {"alg", "typ", "kid", "crit"} else case.claims
     audience = " or ".join(rules.audiences)
     longest = f"at most {rules.max_lifetime} s after iat" if rules.max_lifetime else ""
     wanted = {**rules.claims, "iss": rules.issuer, "aud": audience, rules.audience_claim: audience}

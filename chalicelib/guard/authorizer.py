@@ -11,8 +11,8 @@ from chalicelib.guard.caller import Caller, to_context
 from chalicelib.guard.decision import Decision, Failure, Outcome, Reason
 from chalicelib.guard.keys import sources
 from chalicelib.guard.keys.cache import CachedKeys, KeySet, described
-from chalicelib.guard.settings import allowed_origin, current_settings
-from chalicelib.guard.tokens import InvalidToken, Requirements, verify
+from chalicelib.guard.settings import Settings, allowed_origin, current_settings
+from chalicelib.guard.tokens import InvalidToken, verify
 
 try:
     from chalice.local import LocalGatewayException
@@ -46,10 +46,10 @@ class Authorizer:
         self.table = table
 
     @cached_property
-    def _source(self) -> tuple[Requirements, CachedKeys]:
+    def _source(self) -> tuple[Settings, CachedKeys]:
         settings = current_settings()
         fetch = partial(sources.fetch, settings)
-        return settings.requirements, CachedKeys(fetch, settings.key_ttl, settings.key_max_stale)
+        return settings, CachedKeys(fetch, settings.key_ttl, settings.key_max_stale)
 
     def prepare(self) -> None:
         """Do what every first request needs while the function starts, when Lambda gives it its full processor."""
@@ -89,7 +89,7 @@ class Authorizer:
 
 
 def decide(
-    authorization: str, route: Route | None, table: Table, keys: KeySet, wanted: Requirements, now: float
+    authorization: str, route: Route | None, table: Table, keys: KeySet, wanted: Settings, now: float
 ) -> Decision:
     """Return what this header is answered, and what that means for the route that was asked for. Pure."""
     about = partial(Decision, route=route, keys_age=keys.age, detail=keys.failure)

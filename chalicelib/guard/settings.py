@@ -10,7 +10,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from chalicelib.guard.decision import Failure, Reason
-from chalicelib.guard.tokens import Requirements
 
 #: RFC 7518 section 3.2: the secret is at least as long as the hash.
 SECRET_BYTES = {"HS256": 32, "HS384": 48, "HS512": 64}
@@ -82,44 +81,42 @@ def _url(name: str, text: str) -> str:
     raise SettingsError(f"{name} must start with https:// (http:// is for loopback alone, in tests).")
 
 
-def _read_from(variable: str, read: Callable[[str, str], Any] = _text, default: Any = None, **more: Any) -> Any:
-    return field(default=default, metadata={"read_from": (variable, read)}, **more)
+def _read_from(variable: str, read: Callable[[str, str], Any] = _text, **more: Any) -> Any:
+    return field(metadata={"variable": variable, "read": read}, **(more or {"default": None}))
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """Where keys come from: `jwks_url` if it is set, else `local_secret`, else Secrets Manager. Times are seconds."""
+    """What a token must satisfy beside a good signature, and where keys come from. Times are seconds."""
 
-    requirements: Requirements
+    algorithms: tuple[str, ...] = _read_from("JWT_ALGORITHMS", _words, default=("HS256",))
+    issuer: str | None = _read_from("JWT_ISSUER")
+    audiences: tuple[str, ...] = _read_from("JWT_AUDIENCE", _words, default=())  # it must be for one of them
+    audience_claim: str = _read_from("JWT_AUDIENCE_CLAIM", default="aud")  # or a text claim to compare instead
+    token_type: str | None = _read_from("JWT_TOKEN_TYPE")  # what `typ` must be (RFC 8725 section 3.11)
+    claims: Mapping[str, str] = _read_from("JWT_REQUIRED_CLAIMS", _claims, default_factory=dict)  # exactly this text
+    caller_claims: tuple[str, ...] = _read_from("JWT_CALLER_CLAIMS", _words, default=())  # for views
+    # A claim's name or, if no claim has that very name, a path of names joined by dots.
+    roles_claim: str = _read_from("JWT_ROLES_CLAIM", default="roles")
+    # Separated by spaces, as in `scope` (RFC 8693 section 4.2).
+    roles_in_text: bool = _read_from("JWT_ROLES_FORMAT", partial(_choice, "space-separated", "list"), default=False)
+    leeway: int = _read_from("JWT_LEEWAY_SECONDS", partial(_number, 0, 120), default=0)
+    max_lifetime: int | None = _read_from("JWT_MAX_LIFETIME_SECONDS", partial(_number, 1, 10**9))
+    # Keys: `jwks_url` if it is set, else `local_secret`, else Secrets Manager.
+    jwks_url: str | None = _read_from("JWT_JWKS_URL", _url)
+    local_secret: str | None = _read_from("AUTHORIZER_SECRET", default=None, repr=False)
     secret_id: str = _read_from("JWT_SECRET_ID", default="jwt-secret-key")
     secret_field: str = _read_from("JWT_SECRET_FIELD", default="my_secret_key")
-    local_secret: str | None = _read_from("AUTHORIZER_SECRET", repr=False)
-    jwks_url: str | None = _read_from("JWT_JWKS_URL", _url)
     accept_previous_key: bool = _read_from("JWT_PREVIOUS_KEY", partial(_choice, "accept", "refuse"), default=True)
     rotation_days: int | None = _read_from("JWT_ROTATION_DAYS", partial(_number, 1, 1000))
     revocations_secret_id: str | None = _read_from("JWT_REVOCATIONS_SECRET_ID")
-    key_ttl: int = _read_from("JWT_KEY_TTL_SECONDS", partial(_number, 1, 3600), 300)
-    key_max_stale: int = _read_from("JWT_KEY_MAX_STALE_SECONDS", partial(_number, 0, 86400), 3600)
+    key_ttl: int = _read_from("JWT_KEY_TTL_SECONDS", partial(_number, 1, 3600), default=300)
+    key_max_stale: int = _read_from("JWT_KEY_MAX_STALE_SECONDS", partial(_number, 0, 86400), default=3600)
     allowed_origin: str | None = _read_from("CORS_ALLOWED_ORIGIN", _origin)
 
 
-_SETTINGS = {its.name: its.metadata["read_from"] for its in fields(Settings) if its.metadata}
-#: Those of tokens, by the names of Requirements, which has their defaults.
-_REQUIREMENTS: dict[str, tuple[str, Callable[[str, str], Any]]] = {
-    "algorithms": ("JWT_ALGORITHMS", _words),
-    "issuer": ("JWT_ISSUER", _text),
-    "audiences": ("JWT_AUDIENCE", _words),
-    "audience_claim": ("JWT_AUDIENCE_CLAIM", _text),
-    "token_type": ("JWT_TOKEN_TYPE", _text),
-    "claims": ("JWT_REQUIRED_CLAIMS", _claims),
-    "caller_claims": ("JWT_CALLER_CLAIMS", _words),
-    "roles_claim": ("JWT_ROLES_CLAIM", _text),
-    "roles_in_text": ("JWT_ROLES_FORMAT", partial(_choice, "space-separated", "list")),
-    "leeway": ("JWT_LEEWAY_SECONDS", partial(_number, 0, 120)),
-    "max_lifetime": ("JWT_MAX_LIFETIME_SECONDS", partial(_number, 1, 10**9)),
-}
 #: Every variable that `from_environment` reads.
-NAMES = [name for name, _ in (_SETTINGS | _REQUIREMENTS).values()]
+NAMES = [its.metadata["variable"] for its in fields(Settings)]
 
 
 def allowed_origin() -> str | None:
@@ -154,15 +151,16 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
         # Without them a token that the provider made for anybody else would be valid here.
         for name in ("JWT_ISSUER", "JWT_AUDIENCE"):
             _require(name in given, f"{name} is not set: JWT_JWKS_URL needs both JWT_ISSUER and JWT_AUDIENCE.")
-    wanted = Requirements(**_read(_REQUIREMENTS, {"JWT_ALGORITHMS": known[0], **given}))
-    wrong = " ".join(name for name in wanted.algorithms if name not in known)[:40]
+    read = {
+        its.name: its.metadata["read"](name, given[name])
+        for its, name in zip(fields(Settings), NAMES, strict=True)
+        if name in given
+    }
+    settings = Settings(**{"algorithms": known[:1], **read})
+    wrong = " ".join(name for name in settings.algorithms if name not in known)[:40]
     _require(not wrong, f"JWT_ALGORITHMS may list {', '.join(known)} {beside} JWT_JWKS_URL; fix {wrong}.")
-    _require(len(wanted.caller_claims) <= MAX_CALLER_CLAIMS, f"JWT_CALLER_CLAIMS: name {MAX_CALLER_CLAIMS} at most.")
+    _require(len(settings.caller_claims) <= MAX_CALLER_CLAIMS, f"JWT_CALLER_CLAIMS: name {MAX_CALLER_CLAIMS} at most.")
     # Only in Amazon Cognito's access tokens does another claim mean what `aud` means.
-    meant = wanted.audience_claim == "aud" or wanted.claims.get("token_use") == "access"
+    meant = settings.audience_claim == "aud" or settings.claims.get("token_use") == "access"
     _require(meant, "JWT_AUDIENCE_CLAIM needs JWT_REQUIRED_CLAIMS=token_use=access: set that, or unset it.")
-    return Settings(wanted, **_read(_SETTINGS, given))
-
-
-def _read(wanted: Mapping[str, tuple[str, Callable[[str, str], Any]]], given: Mapping[str, str]) -> dict[str, Any]:
-    return {its: read(name, given[name]) for its, (name, read) in wanted.items() if name in given}
+    return settings

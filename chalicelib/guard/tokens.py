@@ -1,4 +1,4 @@
-"""A bearer token becomes a Caller, or is refused with a reason. Pure: keys and clock are passed in."""
+"""A bearer token becomes a Caller, or is refused with a reason. Pure: keys, settings and clock are passed in."""
 
 # PyJWT does the cryptography, with a key that is bound to its algorithm. The form is read here, once and more
 # strictly than PyJWT reads it, before any cryptography; PyJWT's `decode` would read it again and prepare the key
@@ -19,6 +19,7 @@ import jwt
 
 from chalicelib.guard.caller import MAX_CLAIMS_BYTES, Caller
 from chalicelib.guard.decision import Reason
+from chalicelib.guard.settings import Settings
 
 MAX_TOKEN_BYTES = 8192
 #: OpenID Connect Core section 2 bounds `sub` at 255; it also keeps the authorizer's answer small.
@@ -56,24 +57,7 @@ class Key:
             raise jwt.InvalidKeyError(too_short)
 
 
-@dataclass(frozen=True, slots=True)
-class Requirements:
-    """What a token must satisfy beside a good signature. Times are seconds."""
-
-    algorithms: tuple[str, ...] = ("HS256",)
-    issuer: str | None = None
-    audiences: tuple[str, ...] = ()  # it must be for one of them
-    audience_claim: str = "aud"  # or a text claim to compare instead
-    token_type: str | None = None  # what `typ` must be (RFC 8725 section 3.11)
-    claims: Mapping[str, str] = field(default_factory=dict)  # they must be exactly this text
-    caller_claims: tuple[str, ...] = ()  # what views get as `caller.claims`
-    roles_claim: str = "roles"  # a claim's name or, if no claim has that very name, a path of names joined by dots
-    roles_in_text: bool = False  # separated by spaces, as in `scope` (RFC 8693 section 4.2)
-    leeway: int = 0
-    max_lifetime: int | None = None
-
-
-def verify(authorization: str, keys: Sequence[Key], wanted: Requirements, now: float) -> Caller:
+def verify(authorization: str, keys: Sequence[Key], wanted: Settings, now: float) -> Caller:
     """Return the caller whom the `Authorization` header proves; raise InvalidToken for any fault of it."""
     # `keys` come newest first. `now` is Unix time in seconds. Any other exception is a fault of ours.
     signed, header_segment, payload_segment, signature_segment = _compact_jws(authorization)
@@ -172,7 +156,7 @@ def _unique_members(pairs: list[tuple[str, object]]) -> dict[str, Any]:
 _STRICT_JSON = json.JSONDecoder(parse_constant=_refuse, object_pairs_hook=_unique_members)
 
 
-def _caller(claims: dict[str, Any], key_id: str | None, wanted: Requirements, now: float) -> Caller:
+def _caller(claims: dict[str, Any], key_id: str | None, wanted: Settings, now: float) -> Caller:
     # Without `iat` the lifetime is unknown.
     asked = (wanted.issuer, "iss"), (wanted.audiences, wanted.audience_claim), (wanted.max_lifetime, "iat")
     for name in ("exp", "sub", *wanted.claims, *[name for setting, name in asked if setting]):
@@ -212,7 +196,7 @@ def _is_subject(text: str) -> bool:
     return plain and 0 < len(text.encode()) <= MAX_SUBJECT_BYTES
 
 
-def _roles(claims: dict[str, Any], wanted: Requirements) -> frozenset[str]:
+def _roles(claims: dict[str, Any], wanted: Settings) -> frozenset[str]:
     # None if the claim is absent. What is there must have the form that is set.
     name, found = wanted.roles_claim, claims
     for part in [name] if name in claims else name.split("."):
@@ -224,7 +208,7 @@ def _roles(claims: dict[str, Any], wanted: Requirements) -> frozenset[str]:
     return frozenset(str(found).split(" ")) - {""} if wanted.roles_in_text else _texts(found, name)
 
 
-def _caller_claims(claims: dict[str, Any], wanted: Requirements) -> dict[str, str]:
+def _caller_claims(claims: dict[str, Any], wanted: Settings) -> dict[str, str]:
     # Those that the token has, as text. One that is no text, number or boolean, or too long, is refused.
     found: dict[str, str] = {}
     for name in wanted.caller_claims:

@@ -15,13 +15,13 @@ from chalicelib.guard.access import Table
 from chalicelib.guard.caller import Caller
 from chalicelib.guard.decision import Outcome
 from chalicelib.guard.keys import jwks
-from chalicelib.guard.settings import PUBLIC_KEY_ALGORITHMS
-from chalicelib.guard.tokens import Key, Requirements
+from chalicelib.guard.settings import PUBLIC_KEY_ALGORITHMS, Settings
+from chalicelib.guard.tokens import Key
 from tests.support.rfc import judge
 from tests.support.tokens import SECRET, forge
 
 NOW = 2_000_000_000.0
-STRICT = Requirements(
+STRICT = Settings(
     algorithms=("HS256", "HS512"),
     issuer="https://issuer.example",
     audiences=("us", "we"),
@@ -29,10 +29,10 @@ STRICT = Requirements(
     leeway=30,
     max_lifetime=3600,
 )
-IN_TEXT = Requirements(roles_claim="scope", roles_in_text=True)
+IN_TEXT = Settings(roles_claim="scope", roles_in_text=True)
 #: As Amazon Cognito's access tokens are asked for; and by RFC 9068.
-COGNITO = Requirements(audiences=("us",), audience_claim="client_id", claims={"token_use": "access"})
-TYPED = Requirements(token_type="at+jwt", caller_claims=("tenant", "email"))
+COGNITO = Settings(audiences=("us",), audience_claim="client_id", claims={"token_use": "access"})
+TYPED = Settings(token_type="at+jwt", caller_claims=("tenant", "email"))
 OWN = ("GET", "/users/{sub}")
 TABLE = Table({OWN: OWNER})
 
@@ -40,14 +40,14 @@ TABLE = Table({OWN: OWNER})
 def header(data: bytes) -> None:
     """The whole Authorization header, as a client sends it."""
     for text in (data.decode("latin-1"), data.decode(errors="surrogateescape")):
-        judge(text, [SECRET], Requirements(), NOW)
+        judge(text, [SECRET], Settings(), NOW)
 
 
 def signed(data: bytes) -> None:
     """A header and a payload, one to a line, that were signed as they are: past the signature."""
     head, _, payload = data.partition(b"\n")
     forged = forge(head, payload)
-    for wanted in (Requirements(), STRICT, IN_TEXT, COGNITO, TYPED):
+    for wanted in (Settings(), STRICT, IN_TEXT, COGNITO, TYPED):
         judge(forged, [SECRET], wanted, NOW)
 
 

@@ -22,7 +22,7 @@ from chalicelib.guard.keys.cache import KeySet
 from chalicelib.guard.keys.secrets_manager import hmac_keys
 from chalicelib.guard.policy import MAX_ANSWER_BYTES
 from chalicelib.guard.revocations import Revocations
-from chalicelib.guard.tokens import Requirements
+from chalicelib.guard.settings import Settings
 from tests.support.events import ARN, STAGE_ARN, token_event
 from tests.support.service import Service
 from tests.support.tokens import SECRET, claims, sign, token
@@ -53,7 +53,7 @@ def decided(
 ) -> Any:
     keys = hmac_keys(SECRET, "a-version", ("HS256",), "the test's secret")
     key_set = KeySet(keys, revocations, age=12.5, failure="why it is old")
-    return decide(authorization, route, TABLE, key_set, Requirements(**wanted), NOW)
+    return decide(authorization, route, TABLE, key_set, Settings(**wanted), NOW)
 
 
 def good(*roles: str, **changes: Any) -> str:

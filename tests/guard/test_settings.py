@@ -9,18 +9,18 @@ import pytest
 from chalicelib.guard.settings import (
     MAX_CALLER_CLAIMS,
     NAMES,
+    Settings,
     SettingsError,
     allowed_origin,
     current_settings,
     from_environment,
 )
-from chalicelib.guard.tokens import Requirements
 from tests.support.tokens import SECRET
 
 
 def test_nothing_set_means_hs256_with_the_tutorials_secret() -> None:
     settings = from_environment({})
-    assert settings.requirements == Requirements()
+    assert settings == Settings()
     assert (settings.secret_id, settings.secret_field, settings.local_secret) == (
         "jwt-secret-key",
         "my_secret_key",
@@ -79,8 +79,7 @@ EVERY = {
 
 def test_every_setting_is_read() -> None:
     assert EVERY.keys() | {"JWT_JWKS_URL"} == set(NAMES)
-    settings = from_environment(EVERY)
-    assert settings.requirements == Requirements(
+    assert from_environment(EVERY) == Settings(
         algorithms=("HS256", "HS512"),
         issuer="https://issuer.example",
         audiences=("us", "we"),
@@ -92,18 +91,23 @@ def test_every_setting_is_read() -> None:
         roles_in_text=True,
         leeway=120,
         max_lifetime=3600,
+        local_secret=SECRET,
+        secret_id="other",
+        secret_field="field",
+        accept_previous_key=False,
+        rotation_days=30,
+        revocations_secret_id="ended-sessions",
+        key_ttl=60,
+        key_max_stale=0,
+        allowed_origin="https://app.example.com",
     )
-    assert (settings.accept_previous_key, settings.key_ttl, settings.key_max_stale) == (False, 60, 0)
-    assert (settings.secret_id, settings.secret_field, settings.local_secret) == ("other", "field", SECRET)
-    assert (settings.rotation_days, settings.allowed_origin) == (30, "https://app.example.com")
-    assert settings.revocations_secret_id == "ended-sessions"
 
 
 @pytest.mark.parametrize("text", ["us we", "us,we", " us , we ", "us,,we us"])
 @pytest.mark.parametrize("name", ["JWT_AUDIENCE", "JWT_CALLER_CLAIMS", "JWT_ALGORITHMS"])
 def test_a_list_has_commas_or_spaces_and_each_word_once(name: str, text: str) -> None:
     known = text.replace("us", "HS512").replace("we", "HS256") if name == "JWT_ALGORITHMS" else text
-    wanted = from_environment({name: known}).requirements
+    wanted = from_environment({name: known})
     assert (wanted.audiences or wanted.caller_claims or wanted.algorithms) == tuple(
         ("HS512", "HS256") if name == "JWT_ALGORITHMS" else ("us", "we")
     )
@@ -142,7 +146,7 @@ def test_a_value_of_a_misspelt_setting_is_not_shown() -> None:
 
 def test_settings_are_those_of_the_process(environment: Callable[..., None]) -> None:
     environment(JWT_ISSUER="https://issuer.example")
-    assert current_settings().requirements.issuer == "https://issuer.example"
+    assert current_settings().issuer == "https://issuer.example"
 
 
 def test_an_empty_variable_counts_as_unset() -> None:
@@ -236,13 +240,13 @@ def test_a_wrong_origin_is_no_origin(environment: Callable[..., None]) -> None:
 
 
 def test_required_claims_may_hold_any_text_without_spaces() -> None:
-    wanted = from_environment({"JWT_REQUIRED_CLAIMS": "  https://a.example/kind=x=y  level=1 "}).requirements
+    wanted = from_environment({"JWT_REQUIRED_CLAIMS": "  https://a.example/kind=x=y  level=1 "})
     assert wanted.claims == {"https://a.example/kind": "x=y", "level": "1"}
 
 
 def test_sixteen_claims_may_go_to_the_views() -> None:
     names = tuple(f"claim-{number}" for number in range(MAX_CALLER_CLAIMS))
-    assert from_environment({"JWT_CALLER_CLAIMS": " ".join(names)}).requirements.caller_claims == names
+    assert from_environment({"JWT_CALLER_CLAIMS": " ".join(names)}).caller_claims == names
 
 
 @pytest.mark.parametrize("claims", ["", "tenant=acme", "token_use=id", "token_use=Access"])
@@ -262,9 +266,9 @@ PROVIDER = {
 
 def test_an_identity_provider_means_rs256_unless_others_are_listed() -> None:
     settings = from_environment(PROVIDER)
-    assert (settings.jwks_url, settings.requirements.algorithms) == (PROVIDER["JWT_JWKS_URL"], ("RS256",))
+    assert (settings.jwks_url, settings.algorithms) == (PROVIDER["JWT_JWKS_URL"], ("RS256",))
     listed = from_environment({**PROVIDER, "JWT_ALGORITHMS": "ES256 PS512 EdDSA Ed25519"})
-    assert listed.requirements.algorithms == ("ES256", "PS512", "EdDSA", "Ed25519")
+    assert listed.algorithms == ("ES256", "PS512", "EdDSA", "Ed25519")
     for host in ("127.0.0.1:8080", "localhost", "[::1]:1"):
         assert from_environment({**PROVIDER, "JWT_JWKS_URL": f"http://{host}/jwks"}).jwks_url
 

@@ -17,7 +17,8 @@ from jwt.algorithms import get_default_algorithms
 
 from chalicelib.guard.caller import Caller
 from chalicelib.guard.decision import Reason
-from chalicelib.guard.tokens import MAX_TOKEN_BYTES, InvalidToken, Key, Requirements, verify
+from chalicelib.guard.settings import Settings
+from chalicelib.guard.tokens import MAX_TOKEN_BYTES, InvalidToken, Key, verify
 from tests.support.rfc import judge
 from tests.support.tokens import SECRET, forge, sign
 
@@ -32,15 +33,15 @@ SEARCH = settings(max_examples=300, deadline=None)
 #: The ways in which a token can be asked for.
 WANTED = st.sampled_from(
     [
-        Requirements(),
-        Requirements(leeway=30),
-        Requirements(issuer="https://issuer.example"),
-        Requirements(audiences=("us", "we")),
-        Requirements(issuer="https://issuer.example", audiences=("us",), max_lifetime=3600),
-        Requirements(audiences=("us",), audience_claim="client_id", claims={"token_use": "access"}),
-        Requirements(token_type="at+jwt", caller_claims=("tenant", "client_id")),
-        Requirements(roles_claim="realm.roles"),
-        Requirements(roles_claim="scope", roles_in_text=True),
+        Settings(),
+        Settings(leeway=30),
+        Settings(issuer="https://issuer.example"),
+        Settings(audiences=("us", "we")),
+        Settings(issuer="https://issuer.example", audiences=("us",), max_lifetime=3600),
+        Settings(audiences=("us",), audience_claim="client_id", claims={"token_use": "access"}),
+        Settings(token_type="at+jwt", caller_claims=("tenant", "client_id")),
+        Settings(roles_claim="realm.roles"),
+        Settings(roles_claim="scope", roles_in_text=True),
     ]
 )
 VALUE = st.recursive(
@@ -82,7 +83,7 @@ HEADERS = st.fixed_dictionaries(
 )
 
 
-def answer(authorization: str, wanted: Requirements = Requirements()) -> Caller | InvalidToken:  # noqa: B008  # frozen
+def answer(authorization: str, wanted: Settings = Settings()) -> Caller | InvalidToken:  # noqa: B008  # frozen
     return judge(authorization, [SECRET], wanted, NOW)
 
 
@@ -150,7 +151,7 @@ PUBLIC = [
 @given(st.binary(max_size=140) | st.binary(min_size=256, max_size=256), st.sampled_from(sorted(PRIVATE)))
 def test_no_bytes_are_the_signature_of_a_providers_key(signature: bytes, algorithm: str) -> None:
     signed = jwt.encode(GOOD_CLAIMS, PRIVATE[algorithm], algorithm)
-    wanted = Requirements(tuple(PRIVATE))
+    wanted = Settings(tuple(PRIVATE))
     assert verify(signed, PUBLIC, wanted, NOW).subject == "alice"
     with pytest.raises(InvalidToken, match=Reason.BAD_SIGNATURE):
         verify(f"{signed.rpartition('.')[0]}.{base64url(signature)}", PUBLIC, wanted, NOW)
@@ -162,7 +163,7 @@ def test_no_bytes_are_the_signature_of_a_providers_key(signature: bytes, algorit
 @SEARCH
 @given(HEADERS, CLAIMS, WANTED)
 def test_any_signed_json_is_a_caller_by_the_rfcs_or_a_refusal(
-    header: dict[str, Any], claims: dict[str, Any], wanted: Requirements
+    header: dict[str, Any], claims: dict[str, Any], wanted: Settings
 ) -> None:
     forged = forge(json.dumps(header).encode(), json.dumps(claims).encode())
     answer(forged, wanted)
@@ -223,7 +224,7 @@ def test_a_subject_is_refused_for_its_characters_alone(subject: str) -> None:
 @SEARCH
 @given(st.dictionaries(st.sampled_from(["tenant", "email", "level"]), VALUE | st.text(min_size=700)))
 def test_claims_for_views_are_bounded_scalars_or_a_refusal(claims: dict[str, Any]) -> None:
-    wanted = Requirements(caller_claims=("tenant", "email"))
+    wanted = Settings(caller_claims=("tenant", "email"))
     answer(forge(b'{"alg":"HS256"}', json.dumps({"sub": "alice", "exp": 2_000_003_600} | claims).encode()), wanted)
 
 

@@ -16,7 +16,8 @@ from jwt.algorithms import ECAlgorithm
 from chalicelib.guard.caller import MAX_CLAIMS_BYTES, Caller
 from chalicelib.guard.decision import Reason
 from chalicelib.guard.keys.secrets_manager import hmac_keys
-from chalicelib.guard.tokens import InvalidToken, Key, Requirements, verify
+from chalicelib.guard.settings import Settings
+from chalicelib.guard.tokens import InvalidToken, Key, verify
 from tests.support.tokens import SECRET, claims, forge, sign
 
 HEADER = b'{"alg":"HS256","typ":"JWT"}'
@@ -30,7 +31,7 @@ def check(
     secrets: dict[str | None, str] | None = None,
     **wanted: Any,
 ) -> Caller:
-    requirements = Requirements(**wanted)
+    requirements = Settings(**wanted)
     keys = [
         key
         for name, secret in (secrets or {None: SECRET}).items()
@@ -364,7 +365,7 @@ def test_a_truncated_signature_is_refused() -> None:
 def test_a_public_key_is_not_tried_for_the_kid_of_another() -> None:
     private = ec.generate_private_key(ec.SECP256R1())
     published = ECAlgorithm.to_jwk(private.public_key(), as_dict=True)
-    keys, wanted = [Key("new", jwt.PyJWK(published, "ES256"))], Requirements(("ES256",))
+    keys, wanted = [Key("new", jwt.PyJWK(published, "ES256"))], Settings(("ES256",))
 
     def signed(kid: str) -> str:
         return jwt.encode(claims(), private, "ES256", {"kid": kid})
@@ -394,7 +395,7 @@ def test_without_a_kid_no_more_than_two_keys_are_tried() -> None:
 
 def test_without_any_key_every_token_is_refused() -> None:
     with pytest.raises(InvalidToken, match=Reason.UNKNOWN_KEY):
-        verify(sign(claims()), [], Requirements(), time.time())
+        verify(sign(claims()), [], Settings(), time.time())
 
 
 # Claims.

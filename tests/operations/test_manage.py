@@ -63,7 +63,7 @@ def in_copy(project: Path, *words: str, **environment: str) -> subprocess.Comple
 
 
 def accepted(token: str, secret: str = SECRET, **variables: str) -> Caller:
-    wanted = from_environment(variables).requirements
+    wanted = from_environment(variables)
     return verify(token, hmac_keys(secret, None, wanted.algorithms, "the secret"), wanted, time.time())
 
 

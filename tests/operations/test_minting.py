@@ -42,7 +42,7 @@ def mint(settings: Settings, *roles: str, ttl: int = 3600, **claims: Any) -> str
 
 
 def caller(settings: Settings, token: str) -> Caller:
-    wanted = settings.requirements
+    wanted = settings
     keys = hmac_keys(SECRET, "version-1", wanted.algorithms, "the secret")
     return verify(f"Bearer {token}", keys, wanted, time.time())
 

@@ -169,7 +169,7 @@ def test_why_says_whose_sessions_were_ended_and_how_it_is_undone(
     project: Project, revoked: Revocations, takes_back: str
 ) -> None:
     settings = from_environment({"JWT_SECRET_ID": "the-secret"})
-    keys = hmac_keys(SECRET, "v1", settings.requirements.algorithms, "the secret")
+    keys = hmac_keys(SECRET, "v1", settings.algorithms, "the secret")
     case = Case(project.table, settings, KeySet(keys, revoked), "dev")
     explained = why.explain(token("user"), "GET", "/items", project, case, time.time())
     option = "--forget alice" if revoked.subjects["alice"] > 3 else "--forget-everyone"

@@ -17,13 +17,14 @@ from typing import Any
 
 from chalicelib.guard.caller import MAX_CLAIMS_BYTES, Caller
 from chalicelib.guard.keys.secrets_manager import hmac_keys
-from chalicelib.guard.tokens import InvalidToken, Key, Requirements, verify
+from chalicelib.guard.settings import Settings
+from chalicelib.guard.tokens import InvalidToken, Key, verify
 
 UNSHOWN = {"Cc", "Cf", "Cs", "Zl", "Zp"}
 BASE64URL = (string.ascii_letters + string.digits + "-_").encode()
 
 
-def claims_of(authorization: str, secrets: list[str], wanted: Requirements, now: float) -> dict[str, Any] | None:
+def claims_of(authorization: str, secrets: list[str], wanted: Settings, now: float) -> dict[str, Any] | None:
     """Return the claims of a token that the RFCs accept, made with one of the secrets; else None."""
     try:
         return _claims_of(authorization.encode("ascii"), secrets, wanted, now)
@@ -40,7 +41,7 @@ def _must(holds: object) -> None:
         raise _Rejected
 
 
-def _claims_of(credentials: bytes, secrets: list[str], wanted: Requirements, now: float) -> dict[str, Any]:
+def _claims_of(credentials: bytes, secrets: list[str], wanted: Settings, now: float) -> dict[str, Any]:
     # RFC 6750 section 2.1, with a scheme in any case (RFC 9110 section 11.1); or the token alone.
     if credentials[:7].upper() == b"BEARER ":
         credentials = credentials[7:]
@@ -121,7 +122,7 @@ def _object(segment: bytes) -> dict[str, Any]:
     return value  # type: ignore[no-any-return]  # json's Any
 
 
-def keys(secrets: list[str], wanted: Requirements, ids: list[str] | None = None) -> list[Key]:
+def keys(secrets: list[str], wanted: Settings, ids: list[str] | None = None) -> list[Key]:
     """Return the keys that the product makes of the secrets, named by `ids` or nameless."""
     named = ids or [None] * len(secrets)
     pairs = zip(secrets, named, strict=True)
@@ -129,7 +130,7 @@ def keys(secrets: list[str], wanted: Requirements, ids: list[str] | None = None)
 
 
 def judge(
-    authorization: str, secrets: list[str], wanted: Requirements, now: float, ids: list[str] | None = None
+    authorization: str, secrets: list[str], wanted: Settings, now: float, ids: list[str] | None = None
 ) -> Caller | InvalidToken:
     """Return what `verify` makes of the header; AssertionError where the RFCs would not let that caller in.
 

@@ -27,7 +27,7 @@ def fetch(settings: Settings) -> list[Key]:
     """Return the provider's keys for the allowed algorithms; KeysUnavailable if there are none."""
     if not has_crypto:
         raise KeysUnavailable("JWT_JWKS_URL needs cryptography: add -r requirements/jwks.txt to requirements.txt.")
-    url, algorithms = urlsplit(settings.jwks_url or ""), settings.requirements.algorithms
+    url, algorithms = urlsplit(settings.jwks_url or ""), settings.algorithms
     target = (url.path or "/") + (f"?{url.query}" if url.query else "")
     try:
         trusted = ssl.create_default_context() if url.scheme == "https" else None  # http is for loopback alone

@@ -34,7 +34,7 @@ def fetch(settings: Settings, notes: list[str]) -> list[Key]:
 def keys_of(answer: Mapping[str, Any] | str, settings: Settings) -> list[Key]:
     """Return the keys that one answer to GetSecretValue makes; KeysUnavailable if it makes none."""
     got, where = _got(answer, settings.secret_id), f"Secret {settings.secret_id!r}"
-    return hmac_keys(field_of(got, settings), got["VersionId"], settings.requirements.algorithms, where)
+    return hmac_keys(field_of(got, settings), got["VersionId"], settings.algorithms, where)
 
 
 def revocations(settings: Settings, notes: list[str]) -> Revocations:

@@ -11,9 +11,7 @@ def fetch(settings: Settings) -> KeySet:
     if settings.jwks_url is not None:
         keys = jwks.fetch(settings)
     elif settings.local_secret is not None:
-        keys = secrets_manager.hmac_keys(
-            settings.local_secret, None, settings.requirements.algorithms, "AUTHORIZER_SECRET"
-        )
+        keys = secrets_manager.hmac_keys(settings.local_secret, None, settings.algorithms, "AUTHORIZER_SECRET")
     else:
         keys = secrets_manager.fetch(settings, notes)
     return KeySet(keys, secrets_manager.revocations(settings, notes), tuple(dict.fromkeys(notes)))

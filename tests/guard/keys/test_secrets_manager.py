@@ -179,9 +179,9 @@ def test_the_current_key_comes_first_and_then_the_previous_one(manager: SecretsM
     keys = cached_keys().current().keys
     assert [key.id for key in keys] == ["v2", "v1"]
     for token in (sign(claims(), SECRET, kid="v2"), sign(claims(), OLD_SECRET, kid="v1"), sign(claims(), OLD_SECRET)):
-        assert verify(token, keys, wanted.requirements, claims()["iat"]).subject == "alice"
+        assert verify(token, keys, wanted, claims()["iat"]).subject == "alice"
     with pytest.raises(InvalidToken, match="bad_signature"):
-        verify(sign(claims(), SECRET, kid="v1"), keys, wanted.requirements, claims()["iat"])
+        verify(sign(claims(), SECRET, kid="v1"), keys, wanted, claims()["iat"])
 
 
 def test_a_secret_that_was_never_rotated_has_one_key(manager: SecretsManager) -> None:
@@ -505,7 +505,7 @@ def test_without_the_list_the_answer_is_a_500_and_the_log_names_the_secret(
 def verifies(token: str) -> str | None:
     """Return the id of the key that verifies it."""
     wanted = settings.current_settings()
-    return verify(token, fetched().keys, wanted.requirements, claims()["iat"]).key_id
+    return verify(token, fetched().keys, wanted, claims()["iat"]).key_id
 
 
 def refusal(token: str) -> str:
