@@ -11,7 +11,7 @@ from chalicelib.guard.caller import Caller, to_context
 from chalicelib.guard.decision import Decision, Failure, Outcome, Reason
 from chalicelib.guard.keys import sources
 from chalicelib.guard.keys.cache import CachedKeys, KeySet, described
-from chalicelib.guard.settings import Settings, allowed_origin, current_settings
+from chalicelib.guard.settings import Settings, allowed_origin, from_environment
 from chalicelib.guard.tokens import InvalidToken, verify
 
 try:
@@ -47,7 +47,7 @@ class Authorizer:
 
     @cached_property
     def _source(self) -> tuple[Settings, CachedKeys]:
-        settings = current_settings()
+        settings = from_environment()
         fetch = partial(sources.fetch, settings)
         return settings, CachedKeys(fetch, settings.key_ttl, settings.key_max_stale)
 

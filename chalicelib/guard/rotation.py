@@ -9,12 +9,12 @@ from typing import Any
 
 from chalicelib.guard import decision_log
 from chalicelib.guard.keys import secrets_manager
-from chalicelib.guard.settings import Settings, current_settings
+from chalicelib.guard.settings import Settings, from_environment
 
 
 def rotate_secret(event: dict[str, Any], _context: object) -> None:
     """Do the one step that the event of Secrets Manager names."""
-    rotate(event, current_settings(), secrets_manager.client())
+    rotate(event, from_environment(), secrets_manager.client())
 
 
 class RotationError(Exception):

@@ -19,7 +19,6 @@ PUBLIC_KEY_ALGORITHMS = tuple("RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 E
 ENVIRONMENT: Mapping[str, str] = os.environ
 # RFC 6454 section 6.2: scheme, host and port. Nothing in it can end the quotes that API Gateway wants around it.
 _ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
-MAX_CALLER_CLAIMS = 16
 HOW_TO_MAKE_ONE = """make one with: python3 -c "import secrets; print(secrets.token_urlsafe(64))\""""
 
 
@@ -39,6 +38,10 @@ def _require(satisfied: object, text: str) -> None:
 
 def _text(_name: str, text: str) -> str:
     return text
+
+
+def _media_type(_name: str, text: str) -> str:
+    return text.lower().removeprefix("application/")  # RFC 7515 section 4.1.9
 
 
 def _words(name: str, text: str) -> tuple[str, ...]:
@@ -93,7 +96,7 @@ class Settings:
     issuer: str | None = _read_from("JWT_ISSUER")
     audiences: tuple[str, ...] = _read_from("JWT_AUDIENCE", _words, default=())  # it must be for one of them
     audience_claim: str = _read_from("JWT_AUDIENCE_CLAIM", default="aud")  # or a text claim to compare instead
-    token_type: str | None = _read_from("JWT_TOKEN_TYPE")  # what `typ` must be (RFC 8725 section 3.11)
+    token_type: str | None = _read_from("JWT_TOKEN_TYPE", _media_type)  # what `typ` must be (RFC 8725 section 3.11)
     claims: Mapping[str, str] = _read_from("JWT_REQUIRED_CLAIMS", _claims, default_factory=dict)  # exactly this text
     caller_claims: tuple[str, ...] = _read_from("JWT_CALLER_CLAIMS", _words, default=())  # for views
     # A claim's name or, if no claim has that very name, a path of names joined by dots.
@@ -120,17 +123,12 @@ NAMES = [its.metadata["variable"] for its in fields(Settings)]
 
 
 def allowed_origin() -> str | None:
-    """Return the origin whose pages may read answers. A wrong setting allows none; `current_settings` says why."""
+    """Return the origin whose pages may read answers. A wrong setting allows none; `from_environment` says why."""
     origin = ENVIRONMENT.get("CORS_ALLOWED_ORIGIN", "")
     return origin if _ORIGIN.fullmatch(origin) else None
 
 
-def current_settings() -> Settings:
-    """Return the settings of this process; raise SettingsError until they are right."""
-    return from_environment(ENVIRONMENT)
-
-
-def from_environment(environment: Mapping[str, str]) -> Settings:
+def from_environment(environment: Mapping[str, str] = ENVIRONMENT) -> Settings:
     """Return the settings that these variables make, or raise SettingsError. An empty variable is unset."""
     given = {name: text for name, text in environment.items() if text}
     for name in given:
@@ -159,7 +157,6 @@ def from_environment(environment: Mapping[str, str]) -> Settings:
     settings = Settings(**{"algorithms": known[:1], **read})
     wrong = " ".join(name for name in settings.algorithms if name not in known)[:40]
     _require(not wrong, f"JWT_ALGORITHMS may list {', '.join(known)} {beside} JWT_JWKS_URL; fix {wrong}.")
-    _require(len(settings.caller_claims) <= MAX_CALLER_CLAIMS, f"JWT_CALLER_CLAIMS: name {MAX_CALLER_CLAIMS} at most.")
     # Only in Amazon Cognito's access tokens does another claim mean what `aud` means.
     meant = settings.audience_claim == "aud" or settings.claims.get("token_use") == "access"
     _require(meant, "JWT_AUDIENCE_CLAIM needs JWT_REQUIRED_CLAIMS=token_use=access: set that, or unset it.")

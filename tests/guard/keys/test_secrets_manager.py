@@ -146,7 +146,7 @@ def manager(served: tuple[str, list[SecretsManager]], environment: Callable[...,
 
 
 def fetched() -> KeySet:
-    return sources.fetch(settings.current_settings())
+    return sources.fetch(settings.from_environment())
 
 
 def key_ids() -> list[str | None]:
@@ -154,7 +154,7 @@ def key_ids() -> list[str | None]:
 
 
 def cached_keys() -> CachedKeys:
-    wanted = settings.current_settings()
+    wanted = settings.from_environment()
     return CachedKeys(lambda: sources.fetch(wanted), wanted.key_ttl, wanted.key_max_stale)
 
 
@@ -175,7 +175,7 @@ def refused() -> str:
 def test_the_current_key_comes_first_and_then_the_previous_one(manager: SecretsManager) -> None:
     manager.put("v2", SECRET, "AWSCURRENT")
     manager.put("v1", OLD_SECRET, "AWSPREVIOUS")
-    wanted = settings.current_settings()
+    wanted = settings.from_environment()
     keys = cached_keys().current().keys
     assert [key.id for key in keys] == ["v2", "v1"]
     for token in (sign(claims(), SECRET, kid="v2"), sign(claims(), OLD_SECRET, kid="v1"), sign(claims(), OLD_SECRET)):
@@ -504,7 +504,7 @@ def test_without_the_list_the_answer_is_a_500_and_the_log_names_the_secret(
 
 def verifies(token: str) -> str | None:
     """Return the id of the key that verifies it."""
-    wanted = settings.current_settings()
+    wanted = settings.from_environment()
     return verify(token, fetched().keys, wanted, claims()["iat"]).key_id
 
 
@@ -603,7 +603,7 @@ STEPS = ["createSecret", "setSecret", "testSecret", "finishSecret"]
 
 def step(name: str, version: str, secret_id: str = ARN) -> None:
     event = {"SecretId": secret_id, "ClientRequestToken": version, "Step": name}
-    rotation.rotate(event, settings.current_settings(), secrets_manager.client())
+    rotation.rotate(event, settings.from_environment(), secrets_manager.client())
 
 
 def fails(name: str, version: str, secret_id: str = ARN) -> str:
