@@ -17,8 +17,7 @@ from chalicelib.guard.keys.secret import hmac_keys
 from chalicelib.guard.revocations import Revocations
 from chalicelib.guard.settings import from_environment
 from operations.project import Project
-from operations.reasons import Case
-from operations.why import explain
+from operations.why import Case, explain
 from tests.support.deployed import Deployed
 from tests.support.embedded_aws import EmbeddedAws
 from tests.support.tokens import SECRET

@@ -26,8 +26,7 @@ from chalicelib.guard.settings import Settings, SettingsError, from_environment
 from chalicelib.guard.tokens import Key
 from operations import reasons
 from operations.project import Project
-from operations.reasons import Case
-from operations.why import STAGE_ARN, Explanation, explain, judge, read_as_iam
+from operations.why import STAGE_ARN, Case, Explanation, advice, explain, judge, read_as_iam
 from tests.support import iam
 from tests.support.changed_tokens import CHANGED, STRICT
 from tests.support.owners import OWNERS
@@ -211,7 +210,7 @@ def case_of(settings: Settings, keys: Any, project: Project, *notes: str, **more
 @pytest.mark.parametrize("outcome", Outcome)
 def test_a_reason_that_is_not_known_here_is_explained_all_the_same(project: Project, outcome: Outcome) -> None:
     later: Any = "a_reason_of_a_later_version"
-    said = reasons.advice(Decision(outcome, later), judge(project, None))
+    said = advice(Decision(outcome, later), judge(project, None))
     assert said[0].startswith("Why: ")
     assert "upgrade" in said[1]
 
