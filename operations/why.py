@@ -5,9 +5,7 @@
 
 from __future__ import annotations
 
-import base64
 import difflib
-import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -109,7 +107,7 @@ def explain(authorization: str, method: str, path: str, project: Project, case: 
         return _without_route(method, path, routes, case)
     parts = zip(route[1].split("/"), path.split("/"), strict=True)
     parameters = {part[1:-1]: given for part, given in parts if part.startswith("{")}
-    header, claims = _unverified(authorization)
+    header, claims = minting.unverified(authorization.rpartition(" ")[2])
     group, owner = table.rules.get(route, frozenset()), unquote(parameters.get("sub", ""))
     case = replace(case, group=group, owner=owner, header=header, claims=claims)
     case = replace(case, signed_here=_signed(authorization, case.local_keys, case, now))
@@ -248,18 +246,6 @@ def _date(seconds: object, now: float) -> str:
         return f"no date: {name(seconds)}"
     since = f"{timedelta(seconds=abs(int(seconds - now)))} {'ahead' if seconds > now else 'ago'}"
     return f"{datetime.fromtimestamp(int(seconds), UTC):%Y-%m-%d %H:%M:%S} UTC, {since}"
-
-
-def _unverified(authorization: str) -> list[Mapping[str, Any]]:
-    """Return header and claims as the token has them, empty where they cannot be read. Nothing is decided by them."""
-    found: list[Mapping[str, Any]] = []
-    for segment in [*authorization.rpartition(" ")[2].split("."), ""][:2]:
-        try:
-            value = json.loads(base64.urlsafe_b64decode(segment + "=="))
-        except (ValueError, RecursionError):
-            value = {}
-        found.append(value if isinstance(value, dict) else {})
-    return found
 
 
 def _policy_steps(decision: Decision, document: Mapping[str, Any], said: str, table: Table) -> Iterator[Step]:
