@@ -19,8 +19,8 @@ from chalicelib.guard import authorizer, middleware
 from chalicelib.guard.access import METHODS, OWNER, PUBLIC, Route, Table, TableError
 from chalicelib.guard.decision import Decision, Outcome, Reason
 from chalicelib.guard.keys import sources
-from chalicelib.guard.keys.cache import Fetched, KeySet, KeysUnavailable
-from chalicelib.guard.settings import Settings, SettingsError
+from chalicelib.guard.keys.cache import Fetched, KeySet
+from chalicelib.guard.settings import Settings
 from chalicelib.guard.tokens import MAX_NUMERIC_DATE, Key
 from operations import minting, stage
 from operations.fault import Fault
@@ -70,29 +70,19 @@ class Case:
     fetched: Fetched
     stage: str | None = None
     other_stages: tuple[str, ...] = ()
-    local_keys: Sequence[Key] = ()
     group: frozenset[str] = frozenset()
     owner: str = ""
     header: Mapping[str, Any] = field(default_factory=dict)
     claims: Mapping[str, Any] = field(default_factory=dict)
-    signed_here: bool = False  # with this machine's secret, where a stage's is wanted
 
 
 def judge(project: Project, stage_name: str | None) -> Case:
     """Return what a token is judged with; Fault, SettingsError or KeysUnavailable where there is none."""
     others = tuple(other for other in stage.names(project) if other != stage_name)
-    if stage_name is None:
-        ours = stage.local_settings(project)
-        if ours.jwks_url is None:
-            ours = replace(ours, local_secret=minting.local_secret(project, ours, create=False))
-        return Case(project.table, ours, sources.fetch(ours), other_stages=others)
-    chosen = stage.load(project, stage_name).settings
-    found = sources.fetch(chosen)
-    try:
-        here = judge(project, None).fetched.keys
-    except (Fault, SettingsError, KeysUnavailable):
-        here = ()
-    return Case(project.table, chosen, found, stage_name, others, here)
+    settings = stage.local_settings(project) if stage_name is None else stage.load(project, stage_name).settings
+    if stage_name is None and settings.jwks_url is None:
+        settings = replace(settings, local_secret=minting.local_secret(project, settings, create=False))
+    return Case(project.table, settings, sources.fetch(settings), stage_name, others)
 
 
 def explain(authorization: str, method: str, path: str, project: Project, case: Case, now: float) -> Explanation:
@@ -110,7 +100,6 @@ def explain(authorization: str, method: str, path: str, project: Project, case: 
     header, claims = minting.unverified(authorization.rpartition(" ")[2])
     group, owner = table.rules.get(route, frozenset()), unquote(parameters.get("sub", ""))
     case = replace(case, group=group, owner=owner, header=header, claims=claims)
-    case = replace(case, signed_here=_signed(authorization, case.local_keys, case, now))
     steps = [Step("Route", "ok", "route", " ".join(route)), Step("Route", "", "row", row(group))]
     notes = [f"Note: {note}" for note in case.fetched.notes]
 
@@ -290,7 +279,8 @@ def advice(decision: Decision, case: Case) -> list[str]:
     status, meaning, fix = TEXTS.get(reason or "", _UNKNOWN)
     said = [f"Why: {meaning}".replace("`", ""), f"Fix: {fix}".replace("`", "")]
     if reason in {Reason.UNKNOWN_KEY, Reason.BAD_SIGNATURE}:
-        said += [f"Here: {_about_the_key(case)}"]
+        elsewhere = [*(f"--stage {other}" for other in case.other_stages), *(["without --stage"] if case.stage else [])]
+        said += [f"Here: if it was made elsewhere, try {option}" for option in elsewhere]
     elif reason is Reason.NO_PERMISSION and caller:
         said += [f"Here: {sentence}" for sentence in _about_roles(caller.roles, case)]
     elif reason is Reason.REVOKED and caller:
@@ -326,18 +316,6 @@ def new_token(case: Case) -> str:
     elif may := sorted(case.group & case.table.roles):  # of those that may this, the role that may the least
         words += ["--role", min(may, key=lambda role: len(case.table.permitted({role})))]
     return f"a new token: {shlex.join(words)}"
-
-
-def _about_the_key(case: Case) -> str:
-    stages = " or ".join(f"--stage {stage}" for stage in case.other_stages)
-    others = f"; if it was made for another stage, try {stages}" if stages else ""
-    if case.settings.jwks_url is not None:
-        return "it comes from another provider, realm or environment, or was changed on the way"
-    if case.stage is None:
-        return f"this machine's secret did not sign it{others}"
-    if case.signed_here:
-        return "this machine's local secret signed it, not the stage's"
-    return f"manage.py secret status --stage {case.stage} lists the versions of its secret{others}"
 
 
 def _about_the_list(subject: str, case: Case) -> str:
