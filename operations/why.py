@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-import difflib
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from http import HTTPStatus
 from typing import Any, NamedTuple
@@ -120,7 +120,8 @@ def explain(authorization: str, method: str, path: str, project: Project, case: 
         if answer is None:
             return refused(decision, "the authorizer")
         said = read_as_iam(answer["policyDocument"], f"{STAGE_ARN}/{method}{path}")
-        steps += _policy_steps(decision, answer["policyDocument"], said, table)
+        steps.append(_roles_step(decision, case))
+        steps.append(Step("API Gateway", "ok" if said == "Allow" else "NO", "policy", f"{said} for this request"))
         if said != "Allow":
             denied = decision._replace(outcome=Outcome.DENY, reason=Reason.NO_PERMISSION)
             return refused(denied, "API Gateway, by the authorizer's policy")
@@ -237,14 +238,11 @@ def _date(seconds: object, now: float) -> str:
     return f"{datetime.fromtimestamp(int(seconds), UTC):%Y-%m-%d %H:%M:%S} UTC, {since}"
 
 
-def _policy_steps(decision: Decision, document: Mapping[str, Any], said: str, table: Table) -> Iterator[Step]:
+def _roles_step(decision: Decision, case: Case) -> Step:
     roles = decision.caller.roles if decision.caller else frozenset[str]()
-    known = ", ".join(sorted(roles & table.roles)) or "none"
-    yield Step("Authorizer", "", "roles", f"{', '.join(map(name, sorted(roles))) or 'none'}; in the table: {known}")
-    for statement in document["Statement"]:
-        resources = (resource.removeprefix(f"{STAGE_ARN}/").replace("/", " /", 1) for resource in statement["Resource"])
-        yield Step("Authorizer", "", "policy", f"{statement['Effect']} {', '.join(resources)}")
-    yield Step("API Gateway", "ok" if said == "Allow" else "NO", "policy", f"{said} for this request")
+    none = f"no role in the claim {name(case.settings.requirements.roles_claim)} (JWT_ROLES_CLAIM)"
+    known = ", ".join(sorted(roles & case.table.roles)) or "none"
+    return Step("Authorizer", "", "roles", f"{', '.join(map(name, sorted(roles))) or none}; in the table: {known}")
 
 
 def _about_the_cache(ttl: int | None) -> list[str]:
@@ -282,7 +280,10 @@ def advice(decision: Decision, case: Case) -> list[str]:
         elsewhere = [*(f"--stage {other}" for other in case.other_stages), *(["without --stage"] if case.stage else [])]
         said += [f"Here: if it was made elsewhere, try {option}" for option in elsewhere]
     elif reason is Reason.NO_PERMISSION and caller:
-        said += [f"Here: {sentence}" for sentence in _about_roles(caller.roles, case)]
+        known = {role.casefold(): role for role in sorted(case.table.roles)}
+        for role in sorted(caller.roles - case.table.roles):
+            for close in get_close_matches(role.casefold(), known, n=1):
+                said += [f"Here: {name(role)} is not {name(known[close])}: names are compared exactly"]
     elif reason is Reason.REVOKED and caller:
         said += [f"Here: {_about_the_list(caller.subject, case)}"]
     elif reason is Reason.NOT_OWNER and caller:
@@ -326,17 +327,3 @@ def _about_the_list(subject: str, case: Case) -> str:
     words += ["--forget", subject] if own >= of_all else ["--forget-everyone"]
     whose = f"tokens of {name(subject)}" if own >= of_all else "everyone's tokens"
     return f"{whose} that were issued up to {until} are refused; {shlex.join(words)} takes it back"
-
-
-def _about_roles(roles: frozenset[str], case: Case) -> Iterator[str]:
-    yield f"the route is {row(case.group)}"
-    claim, known = case.settings.requirements.roles_claim, case.table.roles
-    if not roles:
-        yield f"the token has no role in the claim {name(claim)} (JWT_ROLES_CLAIM)"
-        for other, value in case.claims.items():
-            if isinstance(value, list) and any(isinstance(role, str) and role in known for role in value):
-                yield f"its claim {name(other)} has roles that the table knows"
-    folded = {role.casefold(): role for role in sorted(known)}
-    for role in sorted(roles - known):
-        for close in difflib.get_close_matches(role.casefold(), folded, n=1):
-            yield f"{name(role)} is not {name(folded[close])}: names are compared exactly"

@@ -366,7 +366,7 @@ def test_a_route_in_no_row_is_closed_though_another_row_takes_its_path(fixture_s
     project = made_of(fixture_service.app, fixture_service.jwt_authorizer, fixture_service.rules)
     said = explained(project, token("admin"), "GET", "/reports/export")
     assert (said.status, said.reason, said.by) == (403, Reason.NO_PERMISSION, "the middleware")
-    assert "in no row of the table: closed" in str(said.advice)
+    assert "in no row of the table: closed" in str(said.steps)
 
 
 def test_routes_that_no_table_can_hold_are_a_sentence(project: Project, why: Callable[..., Result]) -> None:
@@ -400,7 +400,7 @@ def test_a_token_of_tomorrow_says_when_and_speaks_of_clocks(refused: Callable[..
 def test_a_wrong_role_is_shown_which_roles_may(refused: Callable[..., str]) -> None:
     printed = refused(token("user"), "POST")
     assert "Answer: 403 Forbidden (no_permission), by API Gateway, by the authorizer's policy" in printed
-    assert "Here: the route is open to admin\n" in printed
+    assert "Route row open to admin\n" in printed
 
 
 @pytest.mark.parametrize(("role", "meant"), [("Admin", "'admin'"), ("amdin", "'admin'"), ("SUPPORT", "'support'")])
@@ -408,10 +408,10 @@ def test_a_role_that_is_nearly_one_is_shown_which(refused: Callable[..., str], r
     assert f"'{role}' is not {meant}" in refused(token(role))
 
 
-def test_roles_in_another_claim_are_pointed_at(refused: Callable[..., str]) -> None:
+def test_a_token_without_roles_says_in_which_claim_they_are_missing(refused: Callable[..., str]) -> None:
     printed = refused(sign(claims(roles=..., groups=["admin"])))
-    assert "no role in the claim 'roles' (JWT_ROLES_CLAIM)" in printed
-    assert "its claim 'groups' has roles that the table knows" in printed
+    assert "Authorizer other claims 'groups'\n" in printed
+    assert "Authorizer roles no role in the claim 'roles' (JWT_ROLES_CLAIM); in the table: none\n" in printed
 
 
 @pytest.mark.parametrize(
