@@ -60,19 +60,19 @@ class Explanation:
 
 @dataclass(frozen=True)
 class Case:
-    """A request, and what it is judged with; `stage` None means this machine's settings and secret.
-
-    `group` may call the route, `owner` is the subject in its path; `header` and `claims` are what the token says.
-    """
+    """What a request is judged with, and the request; `stage` None means this machine's settings and secret."""
 
     table: Table
     settings: Settings
     fetched: Fetched
     stage: str | None = None
     other_stages: tuple[str, ...] = ()
-    group: frozenset[str] = frozenset()
-    owner: str = ""
-    header: Mapping[str, Any] = field(default_factory=dict)
+    authorization: str = ""
+    now: float = 0.0
+    row: Route | None = None  # the table's, that the path meets
+    group: frozenset[str] = frozenset()  # who may call the route
+    owner: str = ""  # the subject in the path
+    header: Mapping[str, Any] = field(default_factory=dict)  # what the token says
     claims: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -99,7 +99,8 @@ def explain(authorization: str, method: str, path: str, project: Project, case: 
     parameters = {part[1:-1]: given for part, given in parts if part.startswith("{")}
     header, claims = minting.unverified(authorization.rpartition(" ")[2])
     group, owner = table.rules.get(route, frozenset()), unquote(parameters.get("sub", ""))
-    case = replace(case, group=group, owner=owner, header=header, claims=claims)
+    case = replace(case, authorization=authorization, now=now, row=table.match(method, path), group=group, owner=owner)
+    case = replace(case, header=header, claims=claims)
     steps = [Step("Route", "ok", "route", " ".join(route)), Step("Route", "", "row", row(group))]
     notes = [f"Note: {note}" for note in case.fetched.notes]
 
@@ -115,8 +116,8 @@ def explain(authorization: str, method: str, path: str, project: Project, case: 
         return Explanation(401, "API Gateway", None, steps, fix + notes)
     else:
         notes += _about_the_cache(project.authorizer.config.ttl_seconds)
-        decision, answer = _decide(authorization, table.match(method, path), case.fetched.keys, case, now)
-        steps += _token_steps(authorization, decision, case, now)
+        decision, answer = _authorize(case, case.fetched.keys)
+        steps += _token_steps(decision, case)
         if answer is None:
             return refused(decision, "the authorizer")
         said = read_as_iam(answer["policyDocument"], f"{STAGE_ARN}/{method}{path}")
@@ -154,17 +155,15 @@ def read_as_iam(document: Mapping[str, Any], arn: str) -> str:
     return "Deny" if "Deny" in fits else "Allow" if fits else "neither"
 
 
-def _decide(
-    authorization: str, asked_for: Route | None, keys: Sequence[Key], case: Case, now: float
-) -> tuple[Decision, Mapping[str, Any] | None]:
+def _authorize(case: Case, keys: Sequence[Key]) -> tuple[Decision, Mapping[str, Any] | None]:
     """Return the authorizer's decision with these keys, and its answer if there is one."""
-    decision, given = Decision(Outcome.ERROR), KeySet(case.fetched._replace(keys=keys))
+    given, wanted = KeySet(case.fetched._replace(keys=keys)), case.settings.requirements
     try:
-        decision = authorizer.decide(authorization, asked_for, case.table, given, case.settings.requirements, now)
-        answered = decision.caller if decision.outcome is not Outcome.UNAUTHORIZED else None
-        return decision, authorizer.answer(answered, case.table, STAGE_ARN) if answered else None
+        decision = authorizer.decide(case.authorization, case.row, case.table, given, wanted, case.now)
+        caller = decision.caller if decision.outcome is not Outcome.UNAUTHORIZED else None
+        return decision, authorizer.answer(caller, case.table, STAGE_ARN) if caller else None
     except Exception as error:  # noqa: BLE001  # whatever it is, the authorizer answers 500, and `why` says so
-        return authorizer.failed(error, decision.route), None
+        return authorizer.failed(error, case.row), None
 
 
 def _refused_at(decision: Decision) -> int:
@@ -175,19 +174,19 @@ def _refused_at(decision: Decision) -> int:
     return next((at for at, reasons in enumerate(steps) if decision.reason in reasons), 3)
 
 
-def _signed(authorization: str, keys: Sequence[Key], case: Case, now: float) -> bool:
-    return _refused_at(_decide(authorization, None, keys, case, now)[0]) > 2
+def _signed(case: Case, key: Key) -> bool:
+    return _refused_at(_authorize(case, [key])[0]) > 2
 
 
-def _token_steps(authorization: str, decision: Decision, case: Case, now: float) -> Iterator[Step]:
+def _token_steps(decision: Decision, case: Case) -> Iterator[Step]:
     """Yield what is looked at, in that order: what is before the refusal passed, what is behind it was not reached."""
     # Of the claims beside the refused one nothing is said: the decision names no other.
     at, refused = _refused_at(decision), decision.claim or "claims"
-    signer = next((key for key in case.fetched.keys if _signed(authorization, [key], case, now)), None)
+    signer = next((key for key in case.fetched.keys if _signed(case, key)), None)
     keys = ", ".join(dict.fromkeys(_named(key.id, case) for key in case.fetched.keys))
     found = {
-        "form": f"{len(authorization.rpartition(' ')[2])} bytes",
-        "signature": f"{f'signed with {_named(signer.id, case)}' if signer else keys}; kid {_said('kid', case, now)}",
+        "form": f"{len(case.authorization.rpartition(' ')[2])} bytes",
+        "signature": f"{f'signed with {_named(signer.id, case)}' if signer else keys}; kid {_said('kid', case)}",
     }
     rules = case.settings.requirements
     looked_at = ["sub", *DATES, "iss", "aud", rules.audience_claim, *rules.claims]
@@ -200,7 +199,7 @@ def _token_steps(authorization: str, decision: Decision, case: Case, now: float)
         about = f" ({decision.claim})" if decision.claim not in {None, step} else ""
         because = f"{decision.reason}{about}: " if is_it else ""
         unverified = "" if signer or step in found else " (unverified)"
-        yield Step("Authorizer", verdict, step, because + (found.get(step) or _said(step, case, now)) + unverified)
+        yield Step("Authorizer", verdict, step, because + (found.get(step) or _said(step, case)) + unverified)
     others = ", ".join(name(claim) for claim in case.claims if claim not in rows)
     yield Step("Authorizer", "", "other claims", others or "none")
     if at in {-1, 4} and decision.outcome not in {Outcome.ALLOW, Outcome.DENY}:
@@ -217,7 +216,7 @@ def _named(key_id: str | None, case: Case) -> str:
     return f"version {key_id} ({label}) of secret {case.settings.secret_id}"
 
 
-def _said(claim: str, case: Case, now: float) -> str:
+def _said(claim: str, case: Case) -> str:
     """Return what the token says, and what is wanted. Of other claims than these no value is printed."""
     rules, said = case.settings.requirements, case.header if claim in {"alg", "typ", "kid", "crit"} else case.claims
     audience = " or ".join(rules.audiences)
@@ -227,7 +226,7 @@ def _said(claim: str, case: Case, now: float) -> str:
     wanted |= {**dict.fromkeys(DATES, ""), "exp": longest}
     value = "not given" if claim not in said else "given"
     if claim in said and claim in wanted and claim not in rules.claims:
-        value = _date(said[claim], now) if claim in DATES else name(said[claim])
+        value = _date(said[claim], case.now) if claim in DATES else name(said[claim])
     return f"{value}; wanted: {wanted[claim]}" if wanted.get(claim) else value
 
 
