@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from difflib import get_close_matches
 from fnmatch import fnmatchcase
@@ -30,13 +30,12 @@ from operations.reasons import TEXTS
 #: Any stage will do: policy and request name the same one.
 STAGE_ARN = "arn:aws:execute-api:eu-central-1:123456789012:api/stage"
 STATUSES = {Outcome.ALLOW: 200, Outcome.DENY: 403, Outcome.UNAUTHORIZED: 401, Outcome.ERROR: 500}
-#: Where the authorizer refuses a token before it looks at claims: its form, its header, its signature.
-BEFORE_CLAIMS = (
-    {Reason.BAD_SCHEME, Reason.TOO_LARGE, Reason.MALFORMED},
-    {Reason.CRITICAL_HEADER, Reason.WRONG_ALGORITHM, Reason.WRONG_TOKEN_TYPE},
-    {Reason.UNKNOWN_KEY, Reason.BAD_SIGNATURE},
-)
-DATES = ("exp", "nbf", "iat")
+#: What is said of a token that cannot be read.
+FORM = {Reason.BAD_SCHEME, Reason.TOO_LARGE, Reason.MALFORMED}
+#: With these the guard refuses a token that the key it was given did not verify.
+UNSIGNED = {Reason.MALFORMED, Reason.UNKNOWN_KEY, Reason.BAD_SIGNATURE, Reason.UNEXPECTED}
+#: What the token's header says; all else is a claim.
+HEADER = {"alg", "typ", "kid", "crit", "cty", "b64"}
 _UNKNOWN = ["500", "this version of operations/ does not know the reason", "upgrade it together with chalicelib/guard/"]
 
 
@@ -72,8 +71,6 @@ class Case:
     row: Route | None = None  # the table's, that the path meets
     group: frozenset[str] = frozenset()  # who may call the route
     owner: str = ""  # the subject in the path
-    header: Mapping[str, Any] = field(default_factory=dict)  # what the token says
-    claims: Mapping[str, Any] = field(default_factory=dict)
 
 
 def judge(project: Project, stage_name: str | None) -> Case:
@@ -97,10 +94,8 @@ def explain(authorization: str, method: str, path: str, project: Project, case: 
         return _without_route(method, path, routes, case)
     parts = zip(route[1].split("/"), path.split("/"), strict=True)
     parameters = {part[1:-1]: given for part, given in parts if part.startswith("{")}
-    header, claims = minting.unverified(authorization.rpartition(" ")[2])
     group, owner = table.rules.get(route, frozenset()), unquote(parameters.get("sub", ""))
     case = replace(case, authorization=authorization, now=now, row=table.match(method, path), group=group, owner=owner)
-    case = replace(case, header=header, claims=claims)
     steps = [Step("Route", "ok", "route", " ".join(route)), Step("Route", "", "row", row(group))]
     notes = [f"Note: {note}" for note in case.fetched.notes]
 
@@ -121,7 +116,6 @@ def explain(authorization: str, method: str, path: str, project: Project, case: 
         if answer is None:
             return refused(decision, "the authorizer")
         said = read_as_iam(answer["policyDocument"], f"{STAGE_ARN}/{method}{path}")
-        steps.append(_roles_step(decision, case))
         steps.append(Step("API Gateway", "ok" if said == "Allow" else "NO", "policy", f"{said} for this request"))
         if said != "Allow":
             denied = decision._replace(outcome=Outcome.DENY, reason=Reason.NO_PERMISSION)
@@ -166,43 +160,46 @@ def _authorize(case: Case, keys: Sequence[Key]) -> tuple[Decision, Mapping[str, 
         return authorizer.failed(error, case.row), None
 
 
-def _refused_at(decision: Decision) -> int:
-    # 0 form, 1 header, 2 signature, 3 claims; 4 none of them, -1 before all of them.
-    if decision.caller is not None or decision.outcome is Outcome.ERROR:
-        return -1 if decision.caller is None else 4
-    steps = BEFORE_CLAIMS if decision.claim != "cnf" else ()
-    return next((at for at, reasons in enumerate(steps) if decision.reason in reasons), 3)
-
-
-def _signed(case: Case, key: Key) -> bool:
-    return _refused_at(_authorize(case, [key])[0]) > 2
-
-
 def _token_steps(decision: Decision, case: Case) -> Iterator[Step]:
-    """Yield what is looked at, in that order: what is before the refusal passed, what is behind it was not reached."""
-    # Of the claims beside the refused one nothing is said: the decision names no other.
-    at, refused = _refused_at(decision), decision.claim or "claims"
-    signer = next((key for key in case.fetched.keys if _signed(case, key)), None)
-    keys = ", ".join(dict.fromkeys(_named(key.id, case) for key in case.fetched.keys))
-    found = {
-        "form": f"{len(case.authorization.rpartition(' ')[2])} bytes",
-        "signature": f"{f'signed with {_named(signer.id, case)}' if signer else keys}; kid {_said('kid', case)}",
-    }
-    rules = case.settings.requirements
-    looked_at = ["sub", *DATES, "iss", "aud", rules.audience_claim, *rules.claims]
-    rows = {"form": 0, "alg": 1, "typ": 1, "signature": 2, **dict.fromkeys(looked_at, 3)}
-    if at in {1, 3}:
-        rows.setdefault(refused, at)
-    for step, order in sorted(rows.items(), key=lambda item: item[1]):
-        is_it = order == at and (step == refused or step in found)
-        verdict = "ok" if order < at else "-" if order > at else "NO" if is_it else ""
-        about = f" ({decision.claim})" if decision.claim not in {None, step} else ""
-        because = f"{decision.reason}{about}: " if is_it else ""
-        unverified = "" if signer or step in found else " (unverified)"
-        yield Step("Authorizer", verdict, step, because + (found.get(step) or _said(step, case)) + unverified)
-    others = ", ".join(name(claim) for claim in case.claims if claim not in rows)
+    """Yield what the token says, and what is wanted: `ok` before the part that was refused, `-` behind it."""
+    # Within that part the refused row alone has a verdict: the decision names no other.
+    rules, token = case.settings.requirements, case.authorization.rpartition(" ")[2]
+    audience, longest = " or ".join(rules.audiences), f"at most {rules.max_lifetime} s after iat"
+    wanted = {"form": None, "alg": " or ".join(rules.algorithms), "typ": rules.token_type, "kid": None}
+    wanted |= {"signature": None, "sub": None, "exp": longest if rules.max_lifetime else None, "nbf": None, "iat": None}
+    wanted |= {"iss": rules.issuer, "aud": audience, rules.audience_claim: audience}
+    shown, wanted = wanted.keys() - rules.claims, {**wanted, **rules.claims}
+
+    # Without a key the guard comes to the signature if all before it is right.
+    reached = _authorize(case, ())[0].reason is Reason.UNKNOWN_KEY
+    signers = [key for key in case.fetched.keys if reached and _authorize(case, [key])[0].reason not in UNSIGNED]
+    keys = ", ".join(dict.fromkeys(_named(key.id, case) for key in signers or case.fetched.keys))
+    header, claims = minting.unverified(token)
+    said = {row: header[row] for row in HEADER & header.keys()} | {row: claims[row] for row in claims.keys() - HEADER}
+    found = {row: _value(row, value, case.now) if row in shown else "given" for row, value in said.items()}
+    found |= {"form": f"{len(token)} bytes", "signature": f"signed with {keys}" if signers else keys}
+
+    refused = decision.claim or ("form" if decision.reason in FORM else None)
+    if decision.reason is Reason.BAD_SIGNATURE:
+        refused = "signature"
+    at = sum([refused != "form", reached, bool(signers), decision.caller is not None])
+    parts = {**dict.fromkeys(wanted, 3), "form": 0, "alg": 1, "typ": 1, "kid": 2, "signature": 2}
+    if refused:
+        parts[refused] = at
+    for row, part in sorted(parts.items(), key=lambda item: item[1]):
+        verdict = "ok" if part < at else "-" if part > at else "NO" if row == refused else ""
+        because = f"{decision.reason}: " if verdict == "NO" else ""
+        against = f"; wanted: {wanted[row]}" if wanted.get(row) else ""
+        unverified = "" if signers or row in {"form", "signature"} else " (unverified)"
+        yield Step("Authorizer", verdict, row, f"{because}{found.get(row, 'not given')}{against}{unverified}")
+    others = ", ".join(name(claim) for claim in claims if claim not in parts)
     yield Step("Authorizer", "", "other claims", others or "none")
-    if at in {-1, 4} and decision.outcome not in {Outcome.ALLOW, Outcome.DENY}:
+    if decision.caller is not None:
+        held = ", ".join(map(name, sorted(decision.caller.roles)))
+        known = ", ".join(sorted(decision.caller.roles & case.table.roles))
+        none = f"no role in the claim {name(rules.roles_claim)} (JWT_ROLES_CLAIM)"
+        yield Step("Authorizer", "", "roles", f"{held or none}; in the table: {known or 'none'}")
+    if not refused and decision.reason not in {None, Reason.NO_PERMISSION}:
         yield Step("Authorizer", "NO", "answer", f"{decision.reason}: {decision.detail or 'the token itself is valid'}")
 
 
@@ -216,32 +213,13 @@ def _named(key_id: str | None, case: Case) -> str:
     return f"version {key_id} ({label}) of secret {case.settings.secret_id}"
 
 
-def _said(claim: str, case: Case) -> str:
-    """Return what the token says, and what is wanted. Of other claims than these no value is printed."""
-    rules, said = case.settings.requirements, case.header if claim in {"alg", "typ", "kid", "crit"} else case.claims
-    audience = " or ".join(rules.audiences)
-    longest = f"at most {rules.max_lifetime} s after iat" if rules.max_lifetime else ""
-    wanted = {**rules.claims, "iss": rules.issuer, "aud": audience, rules.audience_claim: audience}
-    wanted |= {"alg": " or ".join(rules.algorithms), "typ": rules.token_type, "sub": "", "kid": ""}
-    wanted |= {**dict.fromkeys(DATES, ""), "exp": longest}
-    value = "not given" if claim not in said else "given"
-    if claim in said and claim in wanted and claim not in rules.claims:
-        value = _date(said[claim], case.now) if claim in DATES else name(said[claim])
-    return f"{value}; wanted: {wanted[claim]}" if wanted.get(claim) else value
-
-
-def _date(seconds: object, now: float) -> str:
-    if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 0 <= seconds <= MAX_NUMERIC_DATE:
-        return f"no date: {name(seconds)}"
-    since = f"{timedelta(seconds=abs(int(seconds - now)))} {'ahead' if seconds > now else 'ago'}"
-    return f"{datetime.fromtimestamp(int(seconds), UTC):%Y-%m-%d %H:%M:%S} UTC, {since}"
-
-
-def _roles_step(decision: Decision, case: Case) -> Step:
-    roles = decision.caller.roles if decision.caller else frozenset[str]()
-    none = f"no role in the claim {name(case.settings.requirements.roles_claim)} (JWT_ROLES_CLAIM)"
-    known = ", ".join(sorted(roles & case.table.roles)) or "none"
-    return Step("Authorizer", "", "roles", f"{', '.join(map(name, sorted(roles))) or none}; in the table: {known}")
+def _value(row: str, value: object, now: float) -> str:
+    if row not in {"exp", "nbf", "iat"}:
+        return name(value)
+    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 <= value <= MAX_NUMERIC_DATE:
+        return f"no date: {name(value)}"
+    since = f"{timedelta(seconds=abs(int(value - now)))} {'ahead' if value > now else 'ago'}"
+    return f"{datetime.fromtimestamp(int(value), UTC):%Y-%m-%d %H:%M:%S} UTC, {since}"
 
 
 def _about_the_cache(ttl: int | None) -> list[str]:

@@ -165,9 +165,9 @@ def test_a_refused_token_has_its_reason_its_step_and_its_fix(
         (Reason.WRONG_ALGORITHM, ["form"], "alg", ["signature", "sub", "exp"]),
         (Reason.CRITICAL_HEADER, ["form"], "crit", ["signature", "sub", "exp"]),
         (Reason.BAD_SIGNATURE, ["form", "alg", "typ"], "signature", ["sub", "exp", "iss", "aud"]),
-        (Reason.WRONG_TOKEN_TYPE, ["form", "alg", "typ", "signature"], "cnf", []),
-        (Reason.EXPIRED, ["form", "alg", "typ", "signature"], "exp", []),
-        (Reason.WRONG_CLAIM_VALUE, ["form", "alg", "typ", "signature"], "tenant", []),
+        (Reason.WRONG_TOKEN_TYPE, ["form", "alg", "typ", "kid", "signature"], "cnf", []),
+        (Reason.EXPIRED, ["form", "alg", "typ", "kid", "signature"], "exp", []),
+        (Reason.WRONG_CLAIM_VALUE, ["form", "alg", "typ", "kid", "signature"], "tenant", []),
     ],
 )
 def test_what_is_before_the_refusal_passed_and_the_rest_was_not_reached(
@@ -220,7 +220,7 @@ def test_a_failure_of_the_guard_itself_is_a_500_that_is_explained(project: Proje
     broken = replace(judge(project, None), fetched=Fetched(no_keys, Revocations()))
     said = explain(token("user"), "GET", "/items", project, broken, time.time())
     assert (said.status, said.reason) == (500, Reason.UNEXPECTED)
-    assert {step.verdict for step in said.steps if step.check == "Authorizer"} == {"-", "", "NO"}
+    assert {step.verdict for step in said.steps if step.check == "Authorizer"} == {"ok", "-", "", "NO"}
     assert "AttributeError in " in said.steps[-1].found
 
 
@@ -252,17 +252,18 @@ def test_the_version_of_the_secret_that_signed_is_named(project: Project) -> Non
     keys = [*hmac_keys(SECRET, "new", ["HS256"], "x"), *hmac_keys(OTHER_SECRET, "old", ["HS256"], "x")]
     both = case_of(settings, keys, project, "about the previous version", stage="dev", other_stages=("prod",))
 
-    def signature(credential: str) -> str:
+    def said_of(step_name: str, credential: str) -> str:
         said = explain(credential, "GET", "/items", project, both, time.time())
         assert "Note: about the previous version" in said.advice
-        return next(step.found for step in said.steps if step.name == "signature")
+        return next(step.found for step in said.steps if step.name == step_name)
 
     new, old = "version new (AWSCURRENT) of secret the-secret", "version old (AWSPREVIOUS) of secret the-secret"
-    assert signature(sign(claims())) == f"signed with {new}; kid not given"
-    assert signature(sign(claims(exp=1), OTHER_SECRET)) == f"signed with {old}; kid not given"
-    assert signature(sign(claims(), "x" * 40)) == f"bad_signature: {new}, {old}; kid not given"
-    assert "kid 'gone'" in signature(sign(claims(), "x" * 40, kid="gone"))
-    assert "signed with" not in signature(sign(claims(), alg="HS384"))  # it was not tried
+    assert said_of("signature", sign(claims())) == f"signed with {new}"
+    assert said_of("signature", sign(claims(exp=1), OTHER_SECRET)) == f"signed with {old}"
+    assert said_of("signature", sign(claims(), "x" * 40)) == f"bad_signature: {new}, {old}"
+    assert said_of("kid", sign(claims(), "x" * 40)) == "not given (unverified)"
+    assert said_of("kid", sign(claims(), "x" * 40, kid="gone")) == "'gone' (unverified)"
+    assert "signed with" not in said_of("signature", sign(claims(), alg="HS384"))  # it was not tried
 
 
 def test_with_a_provider_nobody_is_sent_to_manage_py_for_a_token(project: Project) -> None:
@@ -281,10 +282,14 @@ def test_with_a_provider_nobody_is_sent_to_manage_py_for_a_token(project: Projec
     assert said(signed).status == 200
     assert "key 'k1' of JWT_JWKS_URL" in str(said(signed).steps)
     assert said(signed, "POST").status == 403
+    later = jwt.encode(claims(**good), private, algorithm="RS256", headers={"kid": "k2"})
+    assert [step[2:] for step in said(later).steps if step.verdict == "NO"] == [
+        ("kid", "unknown_key: 'k2' (unverified)")
+    ]
     for wrong in (
         "",
         sign(claims(**good)),
-        jwt.encode(claims(**good), private, algorithm="RS256", headers={"kid": "k2"}),
+        later,
         jwt.encode(claims(**good, exp=1), private, algorithm="RS256"),
     ):
         assert said(wrong).status == 401
@@ -453,7 +458,7 @@ def test_a_header_parameter_at_fault_is_named(refused: Callable[..., str]) -> No
     for parameter in ('"kid":7', '"cty":"JWT"', '"b64":false'):
         name = parameter.split('"')[1]
         printed = refused(forge(b'{"alg":"HS256",%s}' % parameter.encode(), json.dumps(claims()).encode()))
-        assert f"NO form malformed ({name}): " in printed
+        assert f"NO {name} malformed: " in printed
 
 
 def test_the_algorithm_is_shown_beside_those_that_are_allowed(refused: Callable[..., str]) -> None:
@@ -538,6 +543,7 @@ def test_neither_token_nor_secret_is_printed(why: Callable[..., Result], credent
 def test_the_value_of_another_claim_is_not_printed(environment: Change, why: Callable[..., Result]) -> None:
     environment(JWT_REQUIRED_CLAIMS="tenant=acme", JWT_CALLER_CLAIMS="email")
     more = {"email": "private@example.com", "https://x/y": "private", "jti": "private", "tenant": "private"}
+    more |= {"kid": "private", "alg": "private", "typ": "private"}  # of the claims, not of the header
     for change in ({}, {"tenant": "acme"}, {"exp": 1}, {"email": ["private"]}, {"jti": ["private"]}):
         for secret in (SECRET, OTHER_SECRET):
             printed = why(sign(claims(**{**more, **change}), secret)).output
