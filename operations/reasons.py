@@ -34,7 +34,7 @@ TABLE = """\
 | `unexpected` | 500 | a fault in the guard; `detail` names the place | report it; nobody was let in, and no answer was kept |
 """
 #: By the reason's code: status, meaning and what to do.
-TEXTS = {code: its for code, *its in re.findall(r"^\| `(\w+)` \| (\d+) \| (.+) \| (.+) \|$", TABLE, re.MULTILINE)}
+TEXTS = {code: its for code, *its in re.findall(r"(?m)^\| (\w+) \| (\d+) \| (.+) \| (.+) \|$", TABLE.replace("`", ""))}
 
 if __name__ == "__main__":
     page = Path(__file__).parents[1] / "docs" / "operating.md"

@@ -36,7 +36,9 @@ FORM = {Reason.BAD_SCHEME, Reason.TOO_LARGE, Reason.MALFORMED}
 UNSIGNED = {Reason.MALFORMED, Reason.UNKNOWN_KEY, Reason.BAD_SIGNATURE, Reason.UNEXPECTED}
 #: What the token's header says; all else is a claim.
 HEADER = {"alg", "typ", "kid", "crit", "cty", "b64"}
-_UNKNOWN = ["500", "this version of operations/ does not know the reason", "upgrade it together with chalicelib/guard/"]
+NO_TOKEN = ["401", "the route needs a token", "send -H 'Authorization: Bearer ...'"]
+UNKNOWN = ["500", "this version of operations/ does not know the reason", "upgrade it together with chalicelib/guard/"]
+CACHE = "also after a change (aws apigateway flush-stage-authorizers-cache empties its cache)"
 
 
 class Step(NamedTuple):
@@ -99,33 +101,33 @@ def explain(authorization: str, method: str, path: str, project: Project, case: 
     steps = [Step("Route", "ok", "route", " ".join(route)), Step("Route", "", "row", row(group))]
     notes = [f"Note: {note}" for note in case.fetched.notes]
 
-    def refused(decision: Decision, by: str) -> Explanation:
-        return Explanation(STATUSES[decision.outcome], by, decision.reason, steps, advice(decision, case) + notes)
+    def answered(decision: Decision, by: str) -> Explanation:
+        return Explanation(STATUSES[decision.outcome], by, decision.reason, steps, [*advice(decision, case), *notes])
 
     context = None
     if not declared[route]:
         steps.append(Step("API Gateway", "", "authorizer", "none in front of this route: nobody looks at the token"))
     elif not authorization:
         steps.append(Step("API Gateway", "NO", "token", "none: it answers without asking the authorizer"))
-        fix = ["Fix: send -H 'Authorization: Bearer ...'", f"Here: {new_token(case)}"]
-        return Explanation(401, "API Gateway", None, steps, fix + notes)
+        return answered(Decision(Outcome.UNAUTHORIZED), "API Gateway")
     else:
-        notes += _about_the_cache(project.authorizer.config.ttl_seconds)
+        if (ttl := project.authorizer.config.ttl_seconds) != 0:
+            notes.append(f"Note: API Gateway keeps the authorizer's answer for a token for {ttl or 300} s, {CACHE}")
         decision, answer = _authorize(case, case.fetched.keys)
         steps += _token_steps(decision, case)
         if answer is None:
-            return refused(decision, "the authorizer")
+            return answered(decision, "the authorizer")
         said = read_as_iam(answer["policyDocument"], f"{STAGE_ARN}/{method}{path}")
         steps.append(Step("API Gateway", "ok" if said == "Allow" else "NO", "policy", f"{said} for this request"))
         if said != "Allow":
             denied = decision._replace(outcome=Outcome.DENY, reason=Reason.NO_PERMISSION)
-            return refused(denied, "API Gateway, by the authorizer's policy")
+            return answered(denied, "API Gateway, by the authorizer's policy")
         # API Gateway hands the context over as text.
         context = {"principalId": answer["principalId"], **{key: str(text) for key, text in answer["context"].items()}}
     decision = middleware.decide(route, context, parameters, table, now)
     if decision.outcome is not Outcome.ALLOW:
         steps.append(Step("Middleware", "NO", "caller and row", f"{decision.reason}"))
-        return refused(decision, "the middleware")
+        return answered(decision, "the middleware")
     steps.append(Step("Middleware", "ok", "caller and row", "passes it to the view"))
     return Explanation(200, "the view", None, steps, notes)
 
@@ -222,13 +224,6 @@ def _value(row: str, value: object, now: float) -> str:
     return f"{datetime.fromtimestamp(int(value), UTC):%Y-%m-%d %H:%M:%S} UTC, {since}"
 
 
-def _about_the_cache(ttl: int | None) -> list[str]:
-    kept = (
-        f"Note: API Gateway keeps the authorizer's answer for a token for {300 if ttl is None else ttl} s, also after"
-    )
-    return [f"{kept} a change (aws apigateway flush-stage-authorizers-cache empties its cache)"] if ttl != 0 else []
-
-
 def _without_route(method: str, path: str, routes: Table, case: Case) -> Explanation:
     """API Gateway has no such method on such a path; it asks nobody."""
     origin, stage_name, rest = case.settings.allowed_origin, *path[1:].partition("/")[::2]
@@ -248,26 +243,25 @@ def _without_route(method: str, path: str, routes: Table, case: Case) -> Explana
     return Explanation(404, "API Gateway", None, [step], [f"Fix: {fix}"])
 
 
-def advice(decision: Decision, case: Case) -> list[str]:
-    """Return why it was refused, what to do, and what to say about this request."""
+def advice(decision: Decision, case: Case) -> Iterator[str]:
+    """Yield why it was refused, what to do, and what there is to say about this request."""
     reason, caller = decision.reason, decision.caller
-    status, meaning, fix = TEXTS.get(reason or "", _UNKNOWN)
-    said = [f"Why: {meaning}".replace("`", ""), f"Fix: {fix}".replace("`", "")]
+    _, meaning, fix = NO_TOKEN if reason is None else TEXTS.get(reason, UNKNOWN)
+    yield from (f"Why: {meaning}", f"Fix: {fix}")
     if reason in {Reason.UNKNOWN_KEY, Reason.BAD_SIGNATURE}:
         elsewhere = [*(f"--stage {other}" for other in case.other_stages), *(["without --stage"] if case.stage else [])]
-        said += [f"Here: if it was made elsewhere, try {option}" for option in elsewhere]
+        yield from (f"Here: if it was made elsewhere, try {option}" for option in elsewhere)
     elif reason is Reason.NO_PERMISSION and caller:
         known = {role.casefold(): role for role in sorted(case.table.roles)}
         for role in sorted(caller.roles - case.table.roles):
             for close in get_close_matches(role.casefold(), known, n=1):
-                said += [f"Here: {name(role)} is not {name(known[close])}: names are compared exactly"]
+                yield f"Here: {name(role)} is not {name(known[close])}: names are compared exactly"
     elif reason is Reason.REVOKED and caller:
-        said += [f"Here: {_about_the_list(caller.subject, case)}"]
+        yield f"Here: {_about_the_list(caller.subject, case)}"
     elif reason is Reason.NOT_OWNER and caller:
-        said += [f"Here: the path is of {name(case.owner)}, the token of {name(caller.subject)}"]
-    if status == "401" and reason is not Reason.NO_CALLER:
-        said += [f"Here: {new_token(case)}"]
-    return said
+        yield f"Here: the path is of {name(case.owner)}, the token of {name(caller.subject)}"
+    if decision.outcome is Outcome.UNAUTHORIZED and reason is not Reason.NO_CALLER:
+        yield f"Here: {new_token(case)}"
 
 
 def name(value: object) -> str:

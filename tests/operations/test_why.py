@@ -210,7 +210,7 @@ def case_of(settings: Settings, keys: Any, project: Project, *notes: str, **more
 @pytest.mark.parametrize("outcome", Outcome)
 def test_a_reason_that_is_not_known_here_is_explained_all_the_same(project: Project, outcome: Outcome) -> None:
     later: Any = "a_reason_of_a_later_version"
-    said = advice(Decision(outcome, later), judge(project, None))
+    said = list(advice(Decision(outcome, later), judge(project, None)))
     assert said[0].startswith("Why: ")
     assert "upgrade" in said[1]
 
