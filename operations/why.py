@@ -22,7 +22,7 @@ from chalicelib.guard.keys import sources
 from chalicelib.guard.keys.cache import Fetched, KeySet
 from chalicelib.guard.settings import Settings
 from chalicelib.guard.tokens import MAX_NUMERIC_DATE, Key
-from operations import minting, stage
+from operations import minting, revocation, stage
 from operations.fault import Fault
 from operations.project import Project
 from operations.reasons import TEXTS
@@ -291,10 +291,9 @@ def new_token(case: Case) -> str:
 
 
 def _about_the_list(subject: str, case: Case) -> str:
-    revoked = case.fetched.revocations
-    own, of_all = revoked.subjects.get(subject, -1), revoked.everyone
-    until = datetime.fromtimestamp(max(own, of_all), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    words = ["manage.py", "revoke", "--stage", case.stage or "STAGE"]
-    words += ["--forget", subject] if own >= of_all else ["--forget-everyone"]
-    whose = f"tokens of {name(subject)}" if own >= of_all else "everyone's tokens"
-    return f"{whose} that were issued up to {until} are refused; {shlex.join(words)} takes it back"
+    own, of_all = case.fetched.revocations.subjects.get(subject, -1), case.fetched.revocations.everyone
+    whose, options = f"tokens of {name(subject)}", ["--forget", subject]
+    if own < of_all:
+        whose, options = "everyone's tokens", ["--forget-everyone"]
+    undo = shlex.join(["manage.py", "revoke", "--stage", case.stage or "STAGE", *options])
+    return f"{whose} that were issued up to {revocation.moment(max(own, of_all))} are refused; {undo} takes it back"
