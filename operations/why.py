@@ -143,11 +143,7 @@ def show(explanation: Explanation) -> Iterator[str]:
 
 def read_as_iam(document: Mapping[str, Any], arn: str) -> str:
     """Return Allow, Deny or neither, as IAM reads a policy: a Deny beats an Allow; `*` crosses `/` as well."""
-    fits = {
-        statement["Effect"]
-        for statement in document["Statement"]
-        if any(fnmatchcase(arn, resource) for resource in statement["Resource"])
-    }
+    fits = {its["Effect"] for its in document["Statement"] if any(fnmatchcase(arn, one) for one in its["Resource"])}
     return "Deny" if "Deny" in fits else "Allow" if fits else "neither"
 
 
@@ -232,15 +228,15 @@ def _without_route(method: str, path: str, routes: Table, case: Case) -> Explana
     if stage_name in {case.stage, *case.other_stages, "api"}:
         nearby[f"/{rest}"] = f"leave the stage out: /{rest}"
     takes = {of: ", ".join(verb for verb in METHODS if routes.match(verb, of)) for of in nearby}
-    if method == "OPTIONS" and takes[path] and origin is not None:
-        found = f"a preflight, which needs no token; pages may come from {origin}"
-        return Explanation(200, "API Gateway", None, [Step("API Gateway", "ok", "route", found)])
-    otherwise = "manage.py rules lists the routes; paths are compared exactly, upper and lower case too"
-    fix = next((f"{said} takes {takes[of]}" for of, said in nearby.items() if takes[of]), otherwise)
+    fixes = [f"{said} takes {takes[of]}" for of, said in nearby.items() if takes[of]]
+    fixes.append("manage.py rules lists the routes; paths are compared exactly, upper and lower case too")
     if method == "OPTIONS" and takes[path]:
-        fix += "; for a browser's preflight from another origin set CORS_ALLOWED_ORIGIN"
+        if origin is not None:
+            found = f"a preflight, which needs no token; pages may come from {origin}"
+            return Explanation(200, "API Gateway", None, [Step("API Gateway", "ok", "route", found)], [])
+        fixes[0] += "; for a browser's preflight from another origin set CORS_ALLOWED_ORIGIN"
     step = Step("API Gateway", "NO", "route", f"app.py has no {method} on this path; nobody looks at the token")
-    return Explanation(404, "API Gateway", None, [step], [f"Fix: {fix}"])
+    return Explanation(404, "API Gateway", None, [step], [f"Fix: {fixes[0]}"])
 
 
 def advice(decision: Decision, case: Case) -> Iterator[str]:
