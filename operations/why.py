@@ -30,15 +30,15 @@ from operations.reasons import TEXTS
 #: Any stage will do: policy and request name the same one.
 STAGE_ARN = "arn:aws:execute-api:eu-central-1:123456789012:api/stage"
 STATUSES = {Outcome.ALLOW: 200, Outcome.DENY: 403, Outcome.UNAUTHORIZED: 401, Outcome.ERROR: 500}
+NO_TOKEN = ["401", "the route needs a token", "send -H 'Authorization: Bearer ...'"]
+UNKNOWN = ["500", "this version of operations/ does not know the reason", "upgrade it together with chalicelib/guard/"]
+CACHE = "also after a change (aws apigateway flush-stage-authorizers-cache empties its cache)"
 #: What is said of a token that cannot be read.
 FORM = {Reason.BAD_SCHEME, Reason.TOO_LARGE, Reason.MALFORMED}
 #: With these the guard refuses a token that the key it was given did not verify.
 UNSIGNED = {Reason.MALFORMED, Reason.UNKNOWN_KEY, Reason.BAD_SIGNATURE, Reason.UNEXPECTED}
 #: What the token's header says; all else is a claim.
 HEADER = {"alg", "typ", "kid", "crit", "cty", "b64"}
-NO_TOKEN = ["401", "the route needs a token", "send -H 'Authorization: Bearer ...'"]
-UNKNOWN = ["500", "this version of operations/ does not know the reason", "upgrade it together with chalicelib/guard/"]
-CACHE = "also after a change (aws apigateway flush-stage-authorizers-cache empties its cache)"
 
 
 class Step(NamedTuple):
@@ -48,15 +48,12 @@ class Step(NamedTuple):
     found: str
 
 
-@dataclass(frozen=True)
-class Explanation:
-    """`status` is the answer's; 200 is whatever the view answers."""
-
-    status: int
+class Explanation(NamedTuple):
+    status: int  # the answer's; 200 is whatever the view answers
     by: str
     reason: str | None
     steps: Sequence[Step]
-    advice: Sequence[str] = ()
+    advice: Sequence[str]
 
 
 @dataclass(frozen=True)
@@ -98,7 +95,7 @@ def explain(authorization: str, method: str, path: str, project: Project, case: 
     parameters = {part[1:-1]: given for part, given in parts if part.startswith("{")}
     group, owner = table.rules.get(route, frozenset()), unquote(parameters.get("sub", ""))
     case = replace(case, authorization=authorization, now=now, row=table.match(method, path), group=group, owner=owner)
-    steps = [Step("Route", "ok", "route", " ".join(route)), Step("Route", "", "row", row(group))]
+    steps = [Step("Route", "ok", "route", " ".join(route)), Step("Route", "", "row", _row(group))]
     notes = [f"Note: {note}" for note in case.fetched.notes]
 
     def answered(decision: Decision, by: str) -> Explanation:
@@ -145,6 +142,25 @@ def read_as_iam(document: Mapping[str, Any], arn: str) -> str:
     """Return Allow, Deny or neither, as IAM reads a policy: a Deny beats an Allow; `*` crosses `/` as well."""
     fits = {its["Effect"] for its in document["Statement"] if any(fnmatchcase(arn, one) for one in its["Resource"])}
     return "Deny" if "Deny" in fits else "Allow" if fits else "neither"
+
+
+def _without_route(method: str, path: str, routes: Table, case: Case) -> Explanation:
+    """API Gateway has no such method on such a path; it asks nobody."""
+    origin, stage_name, rest = case.settings.allowed_origin, *path[1:].partition("/")[::2]
+    # Whether API Gateway drops a slash at the end is not documented; the ARN in the policy keeps it, so nothing opens.
+    nearby = {path.rstrip("/"): "without the slash at the end it", path: "this path"}
+    if stage_name in {case.stage, *case.other_stages, "api"}:
+        nearby[f"/{rest}"] = f"leave the stage out: /{rest}"
+    takes = {of: ", ".join(verb for verb in METHODS if routes.match(verb, of)) for of in nearby}
+    fixes = [f"{said} takes {takes[of]}" for of, said in nearby.items() if takes[of]]
+    fixes.append("manage.py rules lists the routes; paths are compared exactly, upper and lower case too")
+    if method == "OPTIONS" and takes[path]:
+        if origin is not None:
+            found = f"a preflight, which needs no token; pages may come from {origin}"
+            return Explanation(200, "API Gateway", None, [Step("API Gateway", "ok", "route", found)], [])
+        fixes[0] += "; for a browser's preflight from another origin set CORS_ALLOWED_ORIGIN"
+    step = Step("API Gateway", "NO", "route", f"app.py has no {method} on this path; nobody looks at the token")
+    return Explanation(404, "API Gateway", None, [step], [f"Fix: {fixes[0]}"])
 
 
 def _authorize(case: Case, keys: Sequence[Key]) -> tuple[Decision, Mapping[str, Any] | None]:
@@ -220,25 +236,6 @@ def _value(row: str, value: object, now: float) -> str:
     return f"{datetime.fromtimestamp(int(value), UTC):%Y-%m-%d %H:%M:%S} UTC, {since}"
 
 
-def _without_route(method: str, path: str, routes: Table, case: Case) -> Explanation:
-    """API Gateway has no such method on such a path; it asks nobody."""
-    origin, stage_name, rest = case.settings.allowed_origin, *path[1:].partition("/")[::2]
-    # Whether API Gateway drops a slash at the end is not documented; the ARN in the policy keeps it, so nothing opens.
-    nearby = {path.rstrip("/"): "without the slash at the end it", path: "this path"}
-    if stage_name in {case.stage, *case.other_stages, "api"}:
-        nearby[f"/{rest}"] = f"leave the stage out: /{rest}"
-    takes = {of: ", ".join(verb for verb in METHODS if routes.match(verb, of)) for of in nearby}
-    fixes = [f"{said} takes {takes[of]}" for of, said in nearby.items() if takes[of]]
-    fixes.append("manage.py rules lists the routes; paths are compared exactly, upper and lower case too")
-    if method == "OPTIONS" and takes[path]:
-        if origin is not None:
-            found = f"a preflight, which needs no token; pages may come from {origin}"
-            return Explanation(200, "API Gateway", None, [Step("API Gateway", "ok", "route", found)], [])
-        fixes[0] += "; for a browser's preflight from another origin set CORS_ALLOWED_ORIGIN"
-    step = Step("API Gateway", "NO", "route", f"app.py has no {method} on this path; nobody looks at the token")
-    return Explanation(404, "API Gateway", None, [step], [f"Fix: {fixes[0]}"])
-
-
 def advice(decision: Decision, case: Case) -> Iterator[str]:
     """Yield why it was refused, what to do, and what there is to say about this request."""
     reason, caller = decision.reason, decision.caller
@@ -257,24 +254,19 @@ def advice(decision: Decision, case: Case) -> Iterator[str]:
     elif reason is Reason.NOT_OWNER and caller:
         yield f"Here: the path is of {name(case.owner)}, the token of {name(caller.subject)}"
     if decision.outcome is Outcome.UNAUTHORIZED and reason is not Reason.NO_CALLER:
-        yield f"Here: {new_token(case)}"
+        yield f"Here: {_new_token(case)}"
 
 
-def name(value: object) -> str:
-    """Return a value in quotes, on one line and not too long."""
-    shown = repr(value)  # what could be parsed is not nested too deeply for it
-    return shown if len(shown) <= 120 else f"{shown[:117]}..."
+def _about_the_list(subject: str, case: Case) -> str:
+    own, of_all = case.fetched.revocations.subjects.get(subject, -1), case.fetched.revocations.everyone
+    whose, options = f"tokens of {name(subject)}", ["--forget", subject]
+    if own < of_all:
+        whose, options = "everyone's tokens", ["--forget-everyone"]
+    undo = shlex.join(["manage.py", "revoke", "--stage", case.stage or "STAGE", *options])
+    return f"{whose} that were issued up to {revocation.moment(max(own, of_all))} are refused; {undo} takes it back"
 
 
-def row(group: frozenset[str]) -> str:
-    """Return to whom a row of the table is open."""
-    if group == PUBLIC:
-        return "public: it needs no token, and no authorizer in app.py"
-    whose = ["its owner, whose subject is {sub}"] if group >= OWNER else []
-    return f"open to {', '.join([*sorted(group - OWNER), *whose])}" if group else "in no row of the table: closed"
-
-
-def new_token(case: Case) -> str:
+def _new_token(case: Case) -> str:
     """Return where a token comes from that this route accepts."""
     if case.settings.jwks_url is not None:
         return f"tokens come from the identity provider {case.settings.requirements.issuer}"
@@ -286,10 +278,15 @@ def new_token(case: Case) -> str:
     return f"a new token: {shlex.join(words)}"
 
 
-def _about_the_list(subject: str, case: Case) -> str:
-    own, of_all = case.fetched.revocations.subjects.get(subject, -1), case.fetched.revocations.everyone
-    whose, options = f"tokens of {name(subject)}", ["--forget", subject]
-    if own < of_all:
-        whose, options = "everyone's tokens", ["--forget-everyone"]
-    undo = shlex.join(["manage.py", "revoke", "--stage", case.stage or "STAGE", *options])
-    return f"{whose} that were issued up to {revocation.moment(max(own, of_all))} are refused; {undo} takes it back"
+def _row(group: frozenset[str]) -> str:
+    """Return to whom a row of the table is open."""
+    if group == PUBLIC:
+        return "public: it needs no token, and no authorizer in app.py"
+    whose = ["its owner, whose subject is {sub}"] if group >= OWNER else []
+    return f"open to {', '.join([*sorted(group - OWNER), *whose])}" if group else "in no row of the table: closed"
+
+
+def name(value: object) -> str:
+    """Return a value in quotes, on one line and not too long."""
+    shown = repr(value)  # what could be parsed is not nested too deeply for it
+    return shown if len(shown) <= 120 else f"{shown[:117]}..."
