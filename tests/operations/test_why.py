@@ -461,6 +461,13 @@ def test_a_header_parameter_at_fault_is_named(refused: Callable[..., str]) -> No
         assert f"NO {name} malformed: " in printed
 
 
+def test_a_signature_that_cannot_be_read_is_nobodys(refused: Callable[..., str]) -> None:
+    printed = refused(f"{token('user').rpartition('.')[0]}.A")
+    assert "NO form malformed: " in printed
+    assert "- signature this machine's secret\n" in printed
+    assert "- sub 'alice' (unverified)\n" in printed
+
+
 def test_the_algorithm_is_shown_beside_those_that_are_allowed(refused: Callable[..., str]) -> None:
     printed = refused(jwt.encode(claims(), None, algorithm="none"))
     assert "NO alg wrong_algorithm: 'none'; wanted: HS256 (unverified)\n" in printed
