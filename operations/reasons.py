@@ -1,25 +1,8 @@
-"""What each reason means and what to do about it, for `manage.py why` and for docs/operating.md.
-
-`python -m operations.reasons` writes the table into docs/operating.md.
-"""
+"""What each reason means and what to do about it, for `manage.py why`; run as a program, for docs/operating.md."""
 # ruff: noqa: E501  # a row of a Markdown table is a line
 
-from __future__ import annotations
-
-import difflib
 import re
-import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-
-from chalicelib.guard.access import OWNER, PUBLIC, Table
-from chalicelib.guard.decision import Decision, Reason
-from chalicelib.guard.keys.cache import KeySet
-from chalicelib.guard.settings import Settings
-from chalicelib.guard.tokens import Key
 
 TABLE = """\
 | reason | answer | what it means | what to do |
@@ -51,109 +34,7 @@ TABLE = """\
 | `unexpected` | 500 | a fault in the guard; `detail` names the place | report it; nobody was let in, and no answer was kept |
 """
 #: By the reason's code: status, meaning and what to do.
-TEXTS = {code: its for code, *its in re.findall(r"^\| `(\w+)` \| (\d+) \| (.+) \| (.+) \|$", TABLE, re.MULTILINE)}
-_UNKNOWN = ["500", "this version of operations/ does not know the reason", "upgrade it together with chalicelib/guard/"]
-
-
-@dataclass(frozen=True)
-class Case:
-    """A request, and what it is judged with; `stage` None means this machine's settings and secret.
-
-    `group` may call the route, `owner` is the subject in its path; `header` and `claims` are what the token says.
-    """
-
-    table: Table
-    settings: Settings
-    fetched: KeySet
-    stage: str | None = None
-    other_stages: tuple[str, ...] = ()
-    local_keys: Sequence[Key] = ()
-    group: frozenset[str] = frozenset()
-    owner: str = ""
-    header: Mapping[str, Any] = field(default_factory=dict)
-    claims: Mapping[str, Any] = field(default_factory=dict)
-    signed_here: bool = False  # with this machine's secret, where a stage's is wanted
-
-
-def advice(decision: Decision, case: Case) -> list[str]:
-    """Return why it was refused, what to do, and what to say about this request."""
-    reason, caller = decision.reason, decision.caller
-    status, meaning, fix = TEXTS.get(reason or "", _UNKNOWN)
-    said = [f"Why: {meaning}".replace("`", ""), f"Fix: {fix}".replace("`", "")]
-    if reason in {Reason.UNKNOWN_KEY, Reason.BAD_SIGNATURE}:
-        said += [f"Here: {_about_the_key(case)}"]
-    elif reason is Reason.NO_PERMISSION and caller:
-        said += [f"Here: {sentence}" for sentence in _about_roles(caller.roles, case)]
-    elif reason is Reason.REVOKED and caller:
-        said += [f"Here: {_about_the_list(caller.subject, case)}"]
-    elif reason is Reason.NOT_OWNER and caller:
-        said += [f"Here: the path is of {name(case.owner)}, the token of {name(caller.subject)}"]
-    if status == "401" and reason is not Reason.NO_CALLER:
-        said += [f"Here: {new_token(case)}"]
-    return said
-
-
-def name(value: object) -> str:
-    """Return a value in quotes, on one line and not too long."""
-    shown = repr(value)  # what could be parsed is not nested too deeply for it
-    return shown if len(shown) <= 120 else f"{shown[:117]}..."
-
-
-def row(group: frozenset[str]) -> str:
-    """Return to whom a row of the table is open."""
-    if group == PUBLIC:
-        return "public: it needs no token, and no authorizer in app.py"
-    whose = ["its owner, whose subject is {sub}"] if group >= OWNER else []
-    return f"open to {', '.join([*sorted(group - OWNER), *whose])}" if group else "in no row of the table: closed"
-
-
-def new_token(case: Case) -> str:
-    """Return where a token comes from that this route accepts."""
-    if case.settings.jwks_url is not None:
-        return f"tokens come from the identity provider {case.settings.issuer}"
-    words = ["manage.py", "token", *(("--stage", case.stage) if case.stage else ())]
-    if case.group >= OWNER:
-        words += ["--sub", case.owner]
-    elif may := sorted(case.group & case.table.roles):  # of those that may this, the role that may the least
-        words += ["--role", min(may, key=lambda role: len(case.table.permitted({role})))]
-    return f"a new token: {shlex.join(words)}"
-
-
-def _about_the_key(case: Case) -> str:
-    stages = " or ".join(f"--stage {stage}" for stage in case.other_stages)
-    others = f"; if it was made for another stage, try {stages}" if stages else ""
-    if case.settings.jwks_url is not None:
-        return "it comes from another provider, realm or environment, or was changed on the way"
-    if case.stage is None:
-        return f"this machine's secret did not sign it{others}"
-    if case.signed_here:
-        return "this machine's local secret signed it, not the stage's"
-    return f"manage.py secret status --stage {case.stage} lists the versions of its secret{others}"
-
-
-def _about_the_list(subject: str, case: Case) -> str:
-    revoked = case.fetched.revocations
-    own, of_all = revoked.subjects.get(subject, -1), revoked.everyone
-    until = datetime.fromtimestamp(max(own, of_all), UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    words = ["manage.py", "revoke", "--stage", case.stage or "STAGE"]
-    words += ["--forget", subject] if own >= of_all else ["--forget-everyone"]
-    whose = f"tokens of {name(subject)}" if own >= of_all else "everyone's tokens"
-    return f"{whose} that were issued up to {until} are refused; {shlex.join(words)} takes it back"
-
-
-def _about_roles(roles: frozenset[str], case: Case) -> Iterator[str]:
-    yield f"the route is {row(case.group)}"
-    claim, known = case.settings.roles_claim, case.table.roles
-    if not roles:
-        yield f"the token has no role in the claim {name(claim)} (JWT_ROLES_CLAIM)"
-        for other, value in case.claims.items():
-            if isinstance(value, list) and any(isinstance(role, str) and role in known for role in value):
-                yield f"its claim {name(other)} has roles that the table knows"
-    folded = {role.casefold(): role for role in sorted(known)}
-    for role in sorted(roles - known):
-        for close in difflib.get_close_matches(role.casefold(), folded, n=1):
-            yield f"{name(role)} is not {name(folded[close])}: names are compared exactly"
-
+TEXTS = {code: its for code, *its in re.findall(r"(?m)^\| (\w+) \| (\d+) \| (.+) \| (.+) \|$", TABLE.replace("`", ""))}
 
 if __name__ == "__main__":
     page = Path(__file__).parents[1] / "docs" / "operating.md"

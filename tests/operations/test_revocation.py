@@ -18,7 +18,6 @@ from chalicelib.guard.settings import from_environment
 from operations import deployment, revocation, stage, why
 from operations.fault import Fault
 from operations.project import Project
-from operations.reasons import Case
 from tests.support.project import change, project_of
 from tests.support.tokens import SECRET, token
 
@@ -170,7 +169,7 @@ def test_why_says_whose_sessions_were_ended_and_how_it_is_undone(
 ) -> None:
     settings = from_environment({"JWT_SECRET_ID": "the-secret"})
     keys = hmac_keys(SECRET, "v1", settings.algorithms, "the secret")
-    case = Case(project.table, settings, KeySet(keys, revoked), "dev")
+    case = why.Case(project.table, settings, KeySet(keys, revoked), "dev")
     explained = why.explain(token("user"), "GET", "/items", project, case, time.time())
     option = "--forget alice" if revoked.subjects["alice"] > 3 else "--forget-everyone"
     said = "\n".join(why.show(explained))

@@ -26,8 +26,7 @@ from chalicelib.guard.settings import Settings, SettingsError, from_environment
 from chalicelib.guard.tokens import Key
 from operations import reasons
 from operations.project import Project
-from operations.reasons import Case
-from operations.why import STAGE_ARN, Explanation, explain, judge, read_as_iam
+from operations.why import STAGE_ARN, Case, Explanation, advice, explain, judge, read_as_iam
 from tests.support import iam
 from tests.support.changed_tokens import CHANGED, STRICT
 from tests.support.owners import OWNERS
@@ -166,9 +165,9 @@ def test_a_refused_token_has_its_reason_its_step_and_its_fix(
         (Reason.WRONG_ALGORITHM, ["form"], "alg", ["signature", "sub", "exp"]),
         (Reason.CRITICAL_HEADER, ["form"], "crit", ["signature", "sub", "exp"]),
         (Reason.BAD_SIGNATURE, ["form", "alg", "typ"], "signature", ["sub", "exp", "iss", "aud"]),
-        (Reason.WRONG_TOKEN_TYPE, ["form", "alg", "typ", "signature"], "cnf", []),
-        (Reason.EXPIRED, ["form", "alg", "typ", "signature"], "exp", []),
-        (Reason.WRONG_CLAIM_VALUE, ["form", "alg", "typ", "signature"], "tenant", []),
+        (Reason.WRONG_TOKEN_TYPE, ["form", "alg", "typ", "kid", "signature"], "cnf", []),
+        (Reason.EXPIRED, ["form", "alg", "typ", "kid", "signature"], "exp", []),
+        (Reason.WRONG_CLAIM_VALUE, ["form", "alg", "typ", "kid", "signature"], "tenant", []),
     ],
 )
 def test_what_is_before_the_refusal_passed_and_the_rest_was_not_reached(
@@ -211,7 +210,7 @@ def case_of(settings: Settings, keys: Any, project: Project, *notes: str, **more
 @pytest.mark.parametrize("outcome", Outcome)
 def test_a_reason_that_is_not_known_here_is_explained_all_the_same(project: Project, outcome: Outcome) -> None:
     later: Any = "a_reason_of_a_later_version"
-    said = reasons.advice(Decision(outcome, later), judge(project, None))
+    said = list(advice(Decision(outcome, later), judge(project, None)))
     assert said[0].startswith("Why: ")
     assert "upgrade" in said[1]
 
@@ -221,7 +220,7 @@ def test_a_failure_of_the_guard_itself_is_a_500_that_is_explained(project: Proje
     broken = replace(judge(project, None), fetched=KeySet(no_keys, Revocations()))
     said = explain(token("user"), "GET", "/items", project, broken, time.time())
     assert (said.status, said.reason) == (500, Reason.UNEXPECTED)
-    assert {step.verdict for step in said.steps if step.check == "Authorizer"} == {"-", "", "NO"}
+    assert {step.verdict for step in said.steps if step.check == "Authorizer"} == {"ok", "-", "", "NO"}
     assert "AttributeError in " in said.steps[-1].found
 
 
@@ -253,17 +252,18 @@ def test_the_version_of_the_secret_that_signed_is_named(project: Project) -> Non
     keys = [*hmac_keys(SECRET, "new", ["HS256"], "x"), *hmac_keys(OTHER_SECRET, "old", ["HS256"], "x")]
     both = case_of(settings, keys, project, "about the previous version", stage="dev", other_stages=("prod",))
 
-    def signature(credential: str) -> str:
+    def said_of(step_name: str, credential: str) -> str:
         said = explain(credential, "GET", "/items", project, both, time.time())
         assert "Note: about the previous version" in said.advice
-        return next(step.found for step in said.steps if step.name == "signature")
+        return next(step.found for step in said.steps if step.name == step_name)
 
     new, old = "version new (AWSCURRENT) of secret the-secret", "version old (AWSPREVIOUS) of secret the-secret"
-    assert signature(sign(claims())) == f"signed with {new}; kid not given"
-    assert signature(sign(claims(exp=1), OTHER_SECRET)) == f"signed with {old}; kid not given"
-    assert signature(sign(claims(), "x" * 40)) == f"bad_signature: {new}, {old}; kid not given"
-    assert "kid 'gone'" in signature(sign(claims(), "x" * 40, kid="gone"))
-    assert "signed with" not in signature(sign(claims(), alg="HS384"))  # it was not tried
+    assert said_of("signature", sign(claims())) == f"signed with {new}"
+    assert said_of("signature", sign(claims(exp=1), OTHER_SECRET)) == f"signed with {old}"
+    assert said_of("signature", sign(claims(), "x" * 40)) == f"bad_signature: {new}, {old}"
+    assert said_of("kid", sign(claims(), "x" * 40)) == "not given (unverified)"
+    assert said_of("kid", sign(claims(), "x" * 40, kid="gone")) == "'gone' (unverified)"
+    assert "signed with" not in said_of("signature", sign(claims(), alg="HS384"))  # it was not tried
 
 
 def test_with_a_provider_nobody_is_sent_to_manage_py_for_a_token(project: Project) -> None:
@@ -282,10 +282,14 @@ def test_with_a_provider_nobody_is_sent_to_manage_py_for_a_token(project: Projec
     assert said(signed).status == 200
     assert "key 'k1' of JWT_JWKS_URL" in str(said(signed).steps)
     assert said(signed, "POST").status == 403
+    later = jwt.encode(claims(**good), private, algorithm="RS256", headers={"kid": "k2"})
+    assert [step[2:] for step in said(later).steps if step.verdict == "NO"] == [
+        ("kid", "unknown_key: 'k2' (unverified)")
+    ]
     for wrong in (
         "",
         sign(claims(**good)),
-        jwt.encode(claims(**good), private, algorithm="RS256", headers={"kid": "k2"}),
+        later,
         jwt.encode(claims(**good, exp=1), private, algorithm="RS256"),
     ):
         assert said(wrong).status == 401
@@ -367,7 +371,7 @@ def test_a_route_in_no_row_is_closed_though_another_row_takes_its_path(fixture_s
     project = made_of(fixture_service.app, fixture_service.jwt_authorizer, fixture_service.rules)
     said = explained(project, token("admin"), "GET", "/reports/export")
     assert (said.status, said.reason, said.by) == (403, Reason.NO_PERMISSION, "the middleware")
-    assert "in no row of the table: closed" in str(said.advice)
+    assert "in no row of the table: closed" in str(said.steps)
 
 
 def test_routes_that_no_table_can_hold_are_a_sentence(project: Project, why: Callable[..., Result]) -> None:
@@ -401,7 +405,7 @@ def test_a_token_of_tomorrow_says_when_and_speaks_of_clocks(refused: Callable[..
 def test_a_wrong_role_is_shown_which_roles_may(refused: Callable[..., str]) -> None:
     printed = refused(token("user"), "POST")
     assert "Answer: 403 Forbidden (no_permission), by API Gateway, by the authorizer's policy" in printed
-    assert "Here: the route is open to admin\n" in printed
+    assert "Route row open to admin\n" in printed
 
 
 @pytest.mark.parametrize(("role", "meant"), [("Admin", "'admin'"), ("amdin", "'admin'"), ("SUPPORT", "'support'")])
@@ -409,10 +413,10 @@ def test_a_role_that_is_nearly_one_is_shown_which(refused: Callable[..., str], r
     assert f"'{role}' is not {meant}" in refused(token(role))
 
 
-def test_roles_in_another_claim_are_pointed_at(refused: Callable[..., str]) -> None:
+def test_a_token_without_roles_says_in_which_claim_they_are_missing(refused: Callable[..., str]) -> None:
     printed = refused(sign(claims(roles=..., groups=["admin"])))
-    assert "no role in the claim 'roles' (JWT_ROLES_CLAIM)" in printed
-    assert "its claim 'groups' has roles that the table knows" in printed
+    assert "Authorizer other claims 'groups'\n" in printed
+    assert "Authorizer roles no role in the claim 'roles' (JWT_ROLES_CLAIM); in the table: none\n" in printed
 
 
 @pytest.mark.parametrize(
@@ -454,7 +458,14 @@ def test_a_header_parameter_at_fault_is_named(refused: Callable[..., str]) -> No
     for parameter in ('"kid":7', '"cty":"JWT"', '"b64":false'):
         name = parameter.split('"')[1]
         printed = refused(forge(b'{"alg":"HS256",%s}' % parameter.encode(), json.dumps(claims()).encode()))
-        assert f"NO form malformed ({name}): " in printed
+        assert f"NO {name} malformed: " in printed
+
+
+def test_a_signature_that_cannot_be_read_is_nobodys(refused: Callable[..., str]) -> None:
+    printed = refused(f"{token('user').rpartition('.')[0]}.A")
+    assert "NO form malformed: " in printed
+    assert "- signature this machine's secret\n" in printed
+    assert "- sub 'alice' (unverified)\n" in printed
 
 
 def test_the_algorithm_is_shown_beside_those_that_are_allowed(refused: Callable[..., str]) -> None:
@@ -468,21 +479,15 @@ def test_what_a_token_says_is_marked_until_its_signature_is_verified(refused: Ca
     assert "unverified" not in refused(token("user", exp=1))
 
 
-def test_a_token_that_this_machine_did_not_sign_is_sent_to_the_stages(refused: Callable[..., str]) -> None:
-    assert "another stage, try --stage dev or --stage prod" in refused(sign(claims(), OTHER_SECRET))
-
-
-def test_a_token_that_this_machine_signed_is_recognised_for_a_stage(project: Project) -> None:
-    here, stages = hmac_keys(SECRET, None, ["HS256"], "x"), hmac_keys(OTHER_SECRET, "v1", ["HS256"], "x")
-    for_stage = case_of(from_environment({}), stages, project, stage="dev", other_stages=("prod",), local_keys=here)
-
-    def advice(credential: str) -> str:
-        return "\n".join(explain(credential, "GET", "/items", project, for_stage, time.time()).advice)
-
-    assert "this machine's local secret signed it" in advice(token("user"))
-    assert "manage.py token --stage dev --role user" in advice(token("user"))
-    assert "manage.py secret status --stage dev" in advice(sign(claims(), "x" * 40))
-    assert "another stage, try --stage prod" in advice(sign(claims(), "x" * 40))
+def test_a_token_that_another_key_signed_is_sent_to_the_other_keys(project: Project) -> None:
+    stages = hmac_keys(OTHER_SECRET, "v1", ["HS256"], "x")
+    for_stage = case_of(from_environment({}), stages, project, stage="dev", other_stages=("prod",))
+    advice = explain(token("user"), "GET", "/items", project, for_stage, time.time()).advice
+    assert "Here: if it was made elsewhere, try --stage prod" in advice
+    assert "Here: if it was made elsewhere, try without --stage" in advice
+    assert "Here: a new token: manage.py token --stage dev --role user" in advice
+    here = explained(project, sign(claims(), OTHER_SECRET)).advice
+    assert [line.partition("try ")[2] for line in here if "elsewhere" in line] == ["--stage dev", "--stage prod"]
 
 
 # Paths.
@@ -545,6 +550,7 @@ def test_neither_token_nor_secret_is_printed(why: Callable[..., Result], credent
 def test_the_value_of_another_claim_is_not_printed(environment: Change, why: Callable[..., Result]) -> None:
     environment(JWT_REQUIRED_CLAIMS="tenant=acme", JWT_CALLER_CLAIMS="email")
     more = {"email": "private@example.com", "https://x/y": "private", "jti": "private", "tenant": "private"}
+    more |= {"kid": "private", "alg": "private", "typ": "private"}  # of the claims, not of the header
     for change in ({}, {"tenant": "acme"}, {"exp": 1}, {"email": ["private"]}, {"jti": ["private"]}):
         for secret in (SECRET, OTHER_SECRET):
             printed = why(sign(claims(**{**more, **change}), secret)).output
