@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from chalicelib.guard.settings import NAMES, from_environment
+from tests.support import pages
 from tests.support.project import PROJECT
 
 PAGE = (PROJECT / "docs" / "settings.md").read_text()
@@ -29,8 +30,4 @@ def test_the_defaults_of_the_page_are_those_of_the_engine() -> None:
 
 @pytest.mark.parametrize("page", sorted((PROJECT / "docs").glob("*.md")), ids=lambda page: page.name)
 def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
-    for target, anchor in re.findall(r"\]\((?!http|\.\./)([^)#]*)(?:#([^)]+))?\)", page.read_text()):
-        linked = (page.parent / target).resolve() if target else page
-        assert linked.exists(), target
-        headings = re.findall(r"^#+ (.+)$", linked.read_text(), re.MULTILINE) if anchor else []
-        assert not anchor or anchor in {re.sub(r"[^\w -]", "", name).lower().replace(" ", "-") for name in headings}
+    assert pages.dead_links(page) == []

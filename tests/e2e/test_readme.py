@@ -1,4 +1,7 @@
-"""The README, followed from its first command to its last: a clone, the sample, a service made of it, a deployment."""
+"""The README, followed from its first command to its last: a clone, the sample, a service made of it, a deployment.
+
+On the way docs/keys.md is followed to a list of ended sessions.
+"""
 
 from __future__ import annotations
 
@@ -6,9 +9,11 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,10 +22,11 @@ from tests.support import pages
 from tests.support.deployed import Deployed
 from tests.support.embedded_aws import EmbeddedAws, free_port
 from tests.support.printed import PREAMBLE
-from tests.support.project import PROJECT, copy_everything
+from tests.support.project import PROJECT, change, copy_everything
 from tests.support.terminal import press_ctrl_c, read_until
 
 README = PROJECT / "README.md"
+KEYS = PROJECT / "docs" / "keys.md"
 TEXT = README.read_text()
 
 
@@ -126,6 +132,35 @@ def deployed(reader: Reader, made: str) -> Deployed:
     return reader.deployed
 
 
+@pytest.fixture(scope="module")
+def extended(reader: Reader, deployed: Deployed) -> list[dict[str, int]]:
+    """Write the row that the README has for a role beside the owner, and follow docs/keys.md to a list.
+
+    Return how two users are answered after each block of commands. The page's deployment deploys the row too.
+    """
+    ((row, key),) = re.findall(r"`((\(\"GET\", \"/users/\{sub\}/orders\"\): )[^`]+,)`", TEXT)
+    change(deployed.project / "chalicelib" / "rules.py", f"    {key}OWNER,\n", f"    {row}\n")
+    answers = []
+
+    def run(commands: str) -> None:
+        done = reader.paste(commands)
+        assert done.returncode == 0, done.stdout
+        answers.append(answered(deployed))
+
+    pages.follow(pages.section(KEYS, "End a user's sessions"), deployed.project, run)
+    return answers
+
+
+def answered(deployed: Deployed) -> dict[str, int]:
+    """Ask for the own orders of two users, with tokens that were issued before and that no cache has."""
+    before = int(time.time()) - 30
+    return {who: orders(deployed, who, iat=before) for who in ("alice", "bob")}
+
+
+def orders(deployed: Deployed, whose: str, *roles: str, sub: str | None = None, **claims: Any) -> int:
+    return deployed.ask("GET", deployed.token(*roles, sub=sub or whose, **claims), f"/users/{whose}/orders").status
+
+
 def test_the_example_answers_what_the_readme_says(tried: str) -> None:
     (answers,) = [block.text for block in pages.blocks(TEXT) if block.kind == "console"]
     printed = tried.splitlines()
@@ -167,6 +202,31 @@ def test_the_sample_says_what_is_wrong_with_a_body(deployed: Deployed, body: byt
     assert b'essage":"The body is ' in answer.body  # Chalice writes a capital letter
 
 
+def test_the_pages_commands_end_one_users_sessions_and_forget_it(extended: list[dict[str, int]]) -> None:
+    both = {"alice": 200, "bob": 200}
+    assert extended == [both, {**both, "alice": 401}, both]
+
+
+@pytest.mark.usefixtures("extended")
+def test_the_readmes_command_ends_the_sessions_of_one_user(reader: Reader, deployed: Deployed) -> None:
+    (command,) = re.findall(r"`(\.venv/bin/python manage\.py revoke [^`]+)`", TEXT)
+    done = reader.paste(command)
+    assert done.returncode == 0, done.stdout
+    assert answered(deployed) == {"alice": 401, "bob": 200}
+    refused = deployed.ask("GET", deployed.token(sub="alice", iat=...), "/protected-resource")
+    assert (refused.status, refused.body) == (401, b'{"message":"Unauthorized"}')
+    assert deployed.decision("jwt_authorizer", reason="revoked", route="/protected-resource")["subject"] == "alice"
+
+
+@pytest.mark.usefixtures("extended")
+def test_the_readmes_rows_let_in_the_owner_and_then_a_role_too(deployed: Deployed) -> None:
+    assert orders(deployed, "bob") == 200
+    for roles, status in (((), 403), (("user",), 403), (("auditor",), 200), (("admin",), 200)):
+        assert orders(deployed, "bob", *roles, sub="ann") == status
+    for token in (None, deployed.token("auditor", key="x" * 64), deployed.token(sub="bob", exp=1)):
+        assert deployed.ask("GET", token, "/users/bob/orders").status == 401
+
+
 def test_the_api_is_removed_by_the_last_command(reader: Reader, deployed: Deployed) -> None:
     (command,) = re.findall(r"`(\.venv/bin/chalice delete [^`]+)`", TEXT)
     there = deployed.api_id
@@ -185,4 +245,4 @@ def test_the_readme_is_short_and_its_commands_have_no_comments() -> None:
     assert [line for line in TEXT.splitlines() if len(line) > 120] == []
     # An interactive zsh takes a comment for words of the command.
     assert "#" not in "".join(block.text for block in pages.blocks(TEXT) if block.kind == "sh")
-    assert [file for file in re.findall(r"\]\((?!http)([^)]+)\)", TEXT) if not (PROJECT / file).exists()] == []
+    assert pages.dead_links(README) == []

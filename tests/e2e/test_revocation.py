@@ -1,4 +1,7 @@
-"""Ended sessions on the embedded AWS: the list among several operators, and how soon it holds under load."""
+"""Ended sessions on the embedded AWS: the list among several operators, and how soon it holds under load.
+
+Under `chalice local` too, with a list on the embedded AWS.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +15,11 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from click.testing import CliRunner, Result
@@ -26,7 +31,9 @@ from operations.fault import Fault
 from tests.support.deployed import Deployed
 from tests.support.embedded_aws import EmbeddedAws
 from tests.support.endpoint import Endpoint, Reply, Request, passing_to
+from tests.support.local_server import ask, serving
 from tests.support.project import change, copy_project, project_of
+from tests.support.tokens import SECRET, token
 
 NOW = 1_800_000_000
 SETTING = '"JWT_REVOCATIONS_SECRET_ID": "fixture-revocations-dev"'
@@ -65,7 +72,9 @@ class List:
 
     def another(self, *subjects: str) -> None:
         """Put another list in its place."""
-        text = revocation.text(Revocations(-1, dict.fromkeys(subjects, NOW)))
+        self.replace(revocation.text(Revocations(-1, dict.fromkeys(subjects, NOW))))
+
+    def replace(self, text: str) -> None:
         self.client.put_secret_value(SecretId=self.name, SecretString=text)
 
     @property
@@ -311,6 +320,100 @@ def test_two_operators_at_once_lose_no_entry(listed: List) -> None:
         said = list(pool.map(lambda operator: operator.communicate("\n")[1], running))
     assert said == ["", ""]
     assert listed.subjects.keys() == {"alice", *(f"{who}-{n}" for who in ("ann", "ben") for n in range(8))}
+
+
+# Under `chalice local`, which reads the list of the embedded AWS beside its own secret.
+
+
+@dataclass(frozen=True)
+class Local:
+    """A server with its list; each request goes to a route that `user` may call, and to the caller's own orders."""
+
+    listed: List
+    port: int
+
+    def statuses(self, subject: str, **changes: Any) -> set[int]:
+        headers = {"Authorization": token("user", **{"sub": subject, "iat": int(time.time()) - 30, **changes})}
+        own = f"/users/{quote(subject)}/orders"
+        return {ask(self.port, "GET", path, **headers)[0] for path in ("/items", own)}
+
+    def revoke(self, *words: str) -> None:
+        words = ("revoke", "--stage", "dev", *words)
+        result = CliRunner().invoke(manage.cli, words, obj=project_of(self.listed.project))
+        assert result.exit_code == 0, result.output
+
+    @property
+    def printed(self) -> str:
+        return (self.listed.project / "printed").read_text()
+
+
+@pytest.fixture(scope="module")
+def server(aws: EmbeddedAws, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Local]:
+    listed = List(aws, copy_project(tmp_path_factory.mktemp("local") / "project"))
+    listed.put(revocation.EMPTY)
+    variables = {
+        **{name: value for name, value in aws.environment().items() if name.startswith("AWS_")},
+        "AUTHORIZER_SECRET": SECRET,
+        "JWT_REVOCATIONS_SECRET_ID": listed.name,
+        "JWT_KEY_TTL_SECONDS": "1",
+        "JWT_KEY_MAX_STALE_SECONDS": "0",
+    }
+    with serving(listed.project, **variables) as port:
+        yield Local(listed, port)
+
+
+@pytest.fixture
+def local(server: Local, environment: Callable[..., None]) -> Local:
+    """The server, whose list is empty, and the AWS that `manage.py revoke` finds."""
+    environment(**{name: value for name, value in server.listed.aws.environment().items() if name.startswith("AWS_")})
+    server.listed.replace(revocation.EMPTY)
+    assert wait_until(lambda: server.statuses("alice", iat=1) == {200})
+    return server
+
+
+def test_under_chalice_local_one_users_sessions_end(local: Local) -> None:
+    until = int(time.time()) - 60
+    assert local.statuses("alice", iat=until) == {200}
+    local.revoke("--sub", "alice", "--before", str(until))
+    assert wait_until(lambda: local.statuses("alice", iat=until) == {401})
+    assert local.statuses("alice", iat=until - 1) == {401}
+    assert local.statuses("alice", iat=...) == {401}
+    assert local.statuses("alice", iat=until + 1) == {200}
+    for somebody_else in ("bob", "Alice", "alice ", "*"):  # a subject is compared exactly
+        assert local.statuses(somebody_else, iat=until - 1) == {200}
+    code, headers, body = ask(local.port, "GET", "/items", Authorization=token("user", iat=until))
+    assert (code, json.loads(body)) == (401, {"message": "Unauthorized"})
+    assert headers["www-authenticate"] == 'Bearer error="invalid_token"'
+    local.revoke("--forget", "alice")
+    assert wait_until(lambda: local.statuses("alice", iat=until) == {200})
+    assert '"reason":"revoked","subject":"alice"' in local.printed
+    assert "eyJ" not in local.printed
+
+
+def test_under_chalice_local_everyones_sessions_end(local: Local) -> None:
+    until = int(time.time()) - 60
+    local.revoke("--everyone", "--before", str(until))
+    assert wait_until(lambda: local.statuses("alice", iat=until) == {401})
+    assert local.statuses("bob", iat=until) == {401}
+    assert local.statuses("bob", iat=until + 1) == {200}
+
+
+@pytest.mark.parametrize("text", ["", "{}"], ids=["absent", "of-another-form"])
+def test_under_chalice_local_nobody_gets_in_without_a_list(local: Local, text: str) -> None:
+    listed = local.listed
+    try:
+        if text:
+            listed.replace(text)
+        else:
+            listed.client.delete_secret(SecretId=listed.name, ForceDeleteWithoutRecovery=True)
+        assert wait_until(lambda: local.statuses("alice") == {500})
+        assert local.statuses("bob") == {500}
+        assert ask(local.port, "GET", "/items")[0] == 401
+    finally:
+        if not text:
+            listed.put(revocation.EMPTY)
+    said = "is no list of revocations" if text else "cannot be read (ResourceNotFoundException)"
+    assert f"Secret '{listed.name}' {said}" in local.printed
 
 
 # How soon it holds, on a stage that was deployed with a short TTL.

@@ -12,7 +12,7 @@ import pytest
 
 from tests.support.local_server import ask, raw, serving
 from tests.support.owners import OWNERS
-from tests.support.project import copy_project
+from tests.support.project import change, copy_project
 from tests.support.tokens import SECRET, claims, sign, token
 
 PATH = "/items"
@@ -175,10 +175,16 @@ def test_without_a_key_source_a_line_says_what_to_set(project_copy: Path) -> Non
     assert "Traceback" not in printed
 
 
-def test_with_an_unsound_table_nothing_starts(project_copy: Path) -> None:
-    rules = project_copy / "chalicelib" / "rules.py"
-    rules.write_text(rules.read_text().replace('"/items"): READERS', '"/items*"): READERS'))
-    with pytest.raises(AssertionError, match=r"TableError: GET /items\* can never match"), serving(project_copy):
+@pytest.mark.parametrize(
+    ("row", "sentence"),
+    [
+        ('"/items*"): READERS', r"GET /items\* can never match"),
+        ('"/items"): OWNER', r"GET /items names OWNER: its path must have exactly one parameter, \{sub\}"),
+    ],
+)
+def test_with_an_unsound_table_nothing_starts(project_copy: Path, row: str, sentence: str) -> None:
+    change(project_copy / "chalicelib" / "rules.py", '"/items"): READERS', row)
+    with pytest.raises(AssertionError, match=f"TableError: {sentence}"), serving(project_copy):
         pytest.fail("it serves")
 
 
@@ -190,6 +196,15 @@ def test_whose_a_path_is_over_real_http(port: int, subject: str, segment: str, *
     code, _, body = ask(port, "GET", f"/users/{segment}/orders", Authorization=token(sub=subject))
     assert code == (200 if owns else 403)
     assert not owns or json.loads(body) == {"of": segment, "subject": subject}
+
+
+def test_support_reads_anybodys_and_without_a_valid_token_none_is_read(port: int) -> None:
+    for subject in ("alice", "bob"):
+        code, _, body = ask(port, "GET", f"/users/{subject}/orders", Authorization=token("support", sub="carol"))
+        assert (code, json.loads(body)) == (200, {"of": subject, "subject": "carol"})
+    forged, expired = sign(claims(roles=["support"]), SECRET[::-1]), token("support", exp=1)
+    for headers in ({}, {"Authorization": forged}, {"Authorization": expired}):
+        assert ask(port, "GET", "/users/alice/orders", **headers)[0] == 401
 
 
 def test_octets_that_are_no_ascii_in_a_path_are_nobodys(port: int) -> None:

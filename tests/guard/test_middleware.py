@@ -15,10 +15,11 @@ from chalicelib.guard import OWNER, PUBLIC, Guard
 from chalicelib.guard.access import Route, Table
 from chalicelib.guard.decision import Decision, Outcome, Reason
 from chalicelib.guard.middleware import caller_of, check, decide
-from tests.support.client import as_caller
+from tests.support.client import AsCaller, as_caller
 from tests.support.events import ODD_CONTEXTS, context, request_event
 from tests.support.owners import OWNERS
 from tests.support.service import Service
+from tests.support.tokens import SECRET, claims, sign
 
 Log = Callable[[], list[dict[str, Any]]]
 NOW = 1_999_999_999.0
@@ -213,6 +214,15 @@ def test_a_caller_without_any_role_reads_its_own(client: Client) -> None:
     alice = as_caller(client)(subject="alice")
     assert alice.get("/users/alice/orders").status_code == 200
     assert [alice.get(path).status_code for path in ("/users/bob/orders", "/items", "/reports/7")] == [403] * 3
+
+
+def test_support_reads_anybodys_and_without_a_valid_token_none_is_read(client: Client) -> None:
+    support = as_caller(client)("support", subject="carol")
+    for subject in ("alice", "bob"):
+        assert support.get(f"/users/{subject}/orders").json_body == {"of": subject, "subject": "carol"}
+    forged = AsCaller(client, sign(claims(roles=["support"]), SECRET[::-1]))
+    for caller in (as_caller(client)(None), as_caller(client)("support", exp=1), forged):
+        assert caller.get("/users/alice/orders").status_code == 401
 
 
 def test_an_event_without_a_route_is_refused(fixture_service: Service, log: Log) -> None:

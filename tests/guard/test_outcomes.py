@@ -84,8 +84,8 @@ def test_a_bad_token_is_one_401_and_the_log_has_the_reason(
 def test_every_reason_to_refuse_a_token_has_a_changed_token() -> None:
     checks = {Reason.NO_PERMISSION, Reason.NOT_OWNER, Reason.NO_CALLER}
     ours = {Reason.BAD_SETTING, Reason.KEYS_UNAVAILABLE, Reason.ANSWER_TOO_LARGE, Reason.UNEXPECTED}
-    # A secret's key is tried for any kid, and a local secret has no list of ended sessions: test_tokens.py and
-    # test_authorizer.py hold these two.
+    # A secret's key is tried for any kid, and a list of ended sessions is in Secrets Manager: test_tokens.py and
+    # keys/test_secrets_manager.py hold these two.
     assert set(Reason) == CHANGED.keys() | checks | ours | {Reason.UNKNOWN_KEY, Reason.REVOKED}
 
 

@@ -50,6 +50,22 @@ def follow(text: str, folder: Path, run: Callable[[str], object] = lambda _comma
             run(block.text)
 
 
+def dead_links(page: Path) -> list[str]:
+    """Return the links of a page that lead nowhere: no such file in the project, or no such heading in it."""
+    return [
+        f"{target}#{anchor}" if anchor else target
+        for target, anchor in re.findall(r"\]\((?!http|\.\./)([^)#]*)(?:#([^)]+))?\)", page.read_text())
+        if not _leads(page.parent / target if target else page, anchor)
+    ]
+
+
+def _leads(linked: Path, anchor: str) -> bool:
+    if not anchor:
+        return linked.exists()
+    headings = re.findall(r"^#+ (.+)$", linked.read_text(), re.MULTILINE) if linked.exists() else []
+    return anchor in {re.sub(r"[^\w -]", "", name).lower().replace(" ", "-") for name in headings}
+
+
 def _change(file: Path, diff: str) -> None:
     """Change the one place that the diff's context and removed lines describe."""
     lines = diff.splitlines()

@@ -489,14 +489,15 @@ def test_a_revoked_token_has_no_keys_fetched_again(listed: SecretsManager, clien
 
 
 @pytest.mark.usefixtures("anywhere")
+@pytest.mark.parametrize(("text", "said"), [(None, "cannot be read"), ("{}", "is no list of revocations")])
 def test_without_the_list_the_answer_is_a_500_and_the_log_names_the_secret(
-    listed: SecretsManager, client: Client, log: Callable[[], Any]
+    listed: SecretsManager, client: Client, log: Callable[[], Any], text: str | None, said: str
 ) -> None:
-    listed.ended = None
+    listed.ended = text
     assert answered(client) == 500
     (decision,) = [line for line in log() if line.get("check") == "authorizer"]
     assert (decision["outcome"], decision["reason"]) == ("error", "keys_unavailable")
-    assert f"Secret '{LIST_ID}' cannot be read" in decision["detail"]
+    assert f"Secret '{LIST_ID}' {said}" in decision["detail"]
 
 
 # What `kid` means with a secret: a hint.
