@@ -107,23 +107,20 @@ def decide(
 
 def answer(caller: Caller, table: Table, stage_arn: str) -> dict[str, Any]:
     """Return the caller and a policy for the whole API; raise AnswerTooLarge. Pure."""
-    patterns = _granted(table, caller.roles & table.roles)[1]
-    answered = to_context(caller, table.roles)
-    if len(json.dumps(answered)) + _policy_bytes(stage_arn, patterns) > policy.MAX_ANSWER_BYTES:
+    _, patterns, policy_bytes = _granted(table, caller.roles & table.roles)
+    answered, arns = to_context(caller, table.roles), len(patterns.allow) + len(patterns.deny)
+    if len(json.dumps(answered)) + policy_bytes + arns * len(json.dumps(stage_arn)[1:-1]) > policy.MAX_ANSWER_BYTES:
         raise AnswerTooLarge("API Gateway takes 8 KB: manage.py deploy says which roles need more.")
     return answered | {"policyDocument": policy.document(stage_arn, patterns)}
 
 
 # The table knows few roles, and tokens repeat the same sets of them.
 @lru_cache(maxsize=256)
-def _granted(table: Table, known_roles: frozenset[str]) -> tuple[frozenset[Route], policy.Patterns]:
+def _granted(table: Table, known_roles: frozenset[str]) -> tuple[frozenset[Route], policy.Patterns, int]:
     permitted = table.permitted(known_roles)
-    return permitted, policy.patterns(permitted, table.rules)
-
-
-@lru_cache(maxsize=256)
-def _policy_bytes(stage_arn: str, patterns: policy.Patterns) -> int:
-    return len(json.dumps({"policyDocument": policy.document(stage_arn, patterns)}))  # its braces are the comma
+    patterns = policy.patterns(permitted, table.rules)
+    # The policy's bytes as JSON without the stage's ARNs; its braces are the comma that joins it to the context.
+    return permitted, patterns, len(json.dumps({"policyDocument": policy.document("", patterns)}))
 
 
 def failed(error: Exception, route: Route | None) -> Decision:

@@ -14,6 +14,12 @@ from chalicelib.guard.access import OWNER, PUBLIC, Route, Table
 from chalicelib.guard.caller import Caller, from_context
 from chalicelib.guard.decision import Decision, Outcome, Reason
 
+# RFC 6750 section 3: never without a parameter, and without an error code where there was no credential at all.
+_CHALLENGES: Mapping[Reason | None, str] = {
+    Reason.NO_CALLER: 'Bearer realm="api"',
+    Reason.EXPIRED: 'Bearer error="invalid_token"',
+}
+
 
 def decide(route: Route, authorizer: object, parameters: Mapping[str, str], table: Table, now: float) -> Decision:
     """Return what a request is answered. `authorizer` is requestContext.authorizer, `parameters` the path's. Pure."""
@@ -53,14 +59,8 @@ def check(request: Request | None, get_response: Callable[[Request], Response], 
         request._caller = decision.caller  # type: ignore[attr-defined]  # the underscore keeps it out of to_dict()
         return get_response(request)
     status, message = (403, "Forbidden") if decision.outcome is Outcome.DENY else (401, "Unauthorized")
-    return Response({"message": message}, {"WWW-Authenticate": _challenge(decision.reason)}, status)
-
-
-def _challenge(reason: Reason | None) -> str:
-    # RFC 6750 section 3: never without a parameter, and without an error code where there was no credential at all.
-    if reason is Reason.NO_CALLER:
-        return 'Bearer realm="api"'
-    return f'Bearer error="{"invalid_token" if reason is Reason.EXPIRED else "insufficient_scope"}"'
+    challenge = _CHALLENGES.get(decision.reason, 'Bearer error="insufficient_scope"')
+    return Response({"message": message}, {"WWW-Authenticate": challenge}, status)
 
 
 def caller_of(request: Request | None) -> Caller:

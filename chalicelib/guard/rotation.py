@@ -31,34 +31,29 @@ def rotate(event: Mapping[str, Any], settings: Settings, client: Any) -> None:
         raise RotationError(f"{named!r} is not the secret that JWT_SECRET_ID names.")
     if not described.get("RotationEnabled"):
         raise RotationError(f"Rotation is not enabled for the secret {settings.secret_id!r}.")
+    if step not in {"createSecret", "setSecret", "testSecret", "finishSecret"}:
+        raise RotationError(f"{step!r} is no step of a rotation.")
     if "AWSCURRENT" in stages.get(version, []):
-        outcome = "done already"
-    elif "AWSPENDING" not in stages.get(version, []):
+        return  # done already
+    if "AWSPENDING" not in stages.get(version, []):
         raise RotationError(f"{step!r}: version {version!r} is not AWSPENDING, so no rotation is to make it current.")
-    elif step == "createSecret":
-        outcome = _create(client, secret_id, version, settings)
-    elif step == "setSecret":
-        outcome = "nothing to set: no other system holds this secret"
-    elif step in {"testSecret", "finishSecret"}:  # in both, for nobody knows whether testSecret was called
+    if step == "createSecret":
+        _create(client, secret_id, version, settings)
+    if step in {"testSecret", "finishSecret"}:  # in both, for nobody knows whether testSecret was called
         made = client.get_secret_value(SecretId=secret_id, VersionId=version, VersionStage="AWSPENDING")
         secrets_manager.keys_of(made, settings)  # it raises whatever the authorizer would
-        outcome = "the authorizer can use it"
-        if step == "finishSecret":
-            current = next(found for found, its in stages.items() if "AWSCURRENT" in its)
-            moved = {"VersionStage": "AWSCURRENT", "RemoveFromVersionId": current, "MoveToVersionId": version}
-            client.update_secret_version_stage(SecretId=secret_id, **moved)
-            outcome = "AWSCURRENT"
-    else:
-        raise RotationError(f"{step!r} is no step of a rotation.")
-    decision_log.note(f"Rotation, {step}, version {version}: {outcome}")
+    if step == "finishSecret":
+        current = next(found for found, its in stages.items() if "AWSCURRENT" in its)
+        moved = {"VersionStage": "AWSCURRENT", "RemoveFromVersionId": current, "MoveToVersionId": version}
+        client.update_secret_version_stage(SecretId=secret_id, **moved)
+    decision_log.note(f"Rotation, {step}, version {version}: done")
 
 
-def _create(client: Any, secret_id: str, version: str, settings: Settings) -> str:
+def _create(client: Any, secret_id: str, version: str, settings: Settings) -> None:
     with suppress(client.exceptions.ResourceNotFoundException):  # it has its label, but no value yet
         made = client.get_secret_value(SecretId=secret_id, VersionId=version, VersionStage="AWSPENDING")
         if made.keys() & {"SecretString", "SecretBinary"}:
-            return "made already"
+            return  # made already
     text = secrets_manager.renewed(client.get_secret_value(SecretId=secret_id, VersionStage="AWSCURRENT"), settings)
     staged = {"ClientRequestToken": version, "VersionStages": ["AWSPENDING"]}
     client.put_secret_value(SecretId=secret_id, SecretString=text, **staged)
-    return "AWSPENDING"

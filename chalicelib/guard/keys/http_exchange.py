@@ -9,8 +9,8 @@ from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPException, IncompleteRead
 from urllib.parse import SplitResult
 
-#: Seconds: to connect, to shake hands, and for each read.
-CONNECT_TIMEOUT, READ_TIMEOUT = 1.0, 2.0
+#: Seconds, each: to connect, to shake hands, for each read.
+TIMEOUT = 2.0
 
 
 class AnswerTooLarge(HTTPException):
@@ -22,7 +22,7 @@ def connected(url: SplitResult, trusted: ssl.SSLContext | None, seconds: float) 
     """Yield a connection that ends after so many seconds: TimeoutError, however slowly bytes come."""
     made = HTTPConnection(url.hostname or "", url.port or (80 if trusted is None else 443))
     end = time.monotonic() + seconds
-    opened = socket.create_connection((made.host, made.port), min(CONNECT_TIMEOUT, seconds))
+    opened = socket.create_connection((made.host, made.port), min(TIMEOUT, seconds))
 
     def shut() -> None:
         with suppress(OSError):  # not SSLSocket's own, after which it would read without TLS
@@ -36,7 +36,6 @@ def connected(url: SplitResult, trusted: ssl.SSLContext | None, seconds: float) 
             # The handshake comes after, so that `shut` reaches it.
             opened = trusted.wrap_socket(opened, server_hostname=made.host, do_handshake_on_connect=False)
             opened.do_handshake()
-        opened.settimeout(READ_TIMEOUT)
         opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # or the body waits 40 ms for the head's ACK
         made.sock, made.auto_open = opened, 0
         yield made
