@@ -83,6 +83,10 @@ def signer_of(environment: Mapping[str, str]) -> Signer:
     """Return the static credentials and the Region; raise Unsupported if there are none, or others could apply."""
     for name, value in environment.items():
         _require(name.upper() not in _LEFT_TO_BOTO3 or value in {"", os.devnull}, f"{name} is set")
+    environment = {
+        "AWS_REGION": environment.get("AWS_DEFAULT_REGION", ""),
+        **environment,
+    }  # some emulators set no other
     names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION")
     for name in names:
         usable = re.fullmatch("[!-~]*" if name == "AWS_SESSION_TOKEN" else "[!-~]+", environment.get(name, ""))

@@ -300,6 +300,14 @@ def test_empty_variables_and_the_null_device_are_as_good_as_none(serve: Serve) -
     assert ask(serve(reply(200, GOOD)).url, **nothing) == {CURRENT: GOOD}
 
 
+def test_the_regions_variable_comes_before_the_default_one() -> None:
+    assert signer_of({**LAMBDA, "AWS_DEFAULT_REGION": "us-east-1"}).region == "eu-central-1"
+    default = {name: value for name, value in LAMBDA.items() if name != "AWS_REGION"} | {
+        "AWS_DEFAULT_REGION": "us-east-1"
+    }
+    assert signer_of(default).region == "us-east-1"
+
+
 def test_a_signer_shows_nothing_of_itself() -> None:
     signer = signer_of(LAMBDA)
     assert not [kept for kept in (ACCESS_KEY, SECRET_KEY, SESSION_TOKEN) if kept in f"{signer!r} {signer}"]
