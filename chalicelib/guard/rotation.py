@@ -31,12 +31,12 @@ def rotate(event: Mapping[str, Any], settings: Settings, client: Any) -> None:
         raise RotationError(f"{named!r} is not the secret that JWT_SECRET_ID names.")
     if not described.get("RotationEnabled"):
         raise RotationError(f"Rotation is not enabled for the secret {settings.secret_id!r}.")
-    if step not in {"createSecret", "setSecret", "testSecret", "finishSecret"}:
-        raise RotationError(f"{step!r} is no step of a rotation.")
     if "AWSCURRENT" in stages.get(version, []):
         return  # done already
     if "AWSPENDING" not in stages.get(version, []):
         raise RotationError(f"{step!r}: version {version!r} is not AWSPENDING, so no rotation is to make it current.")
+    if step not in {"createSecret", "setSecret", "testSecret", "finishSecret"}:
+        raise RotationError(f"{step!r} is no step of a rotation.")
     if step == "createSecret":
         _create(client, secret_id, version, settings)
     if step in {"testSecret", "finishSecret"}:  # in both, for nobody knows whether testSecret was called
