@@ -198,7 +198,7 @@ def test_whose_a_path_is_over_real_http(port: int, subject: str, segment: str, *
     assert not owns or json.loads(body) == {"of": segment, "subject": subject}
 
 
-def test_support_reads_anybodys_and_without_a_valid_token_none_is_read(port: int) -> None:
+def test_support_reads_anybodys_and_without_a_valid_token_none(port: int) -> None:
     for subject in ("alice", "bob"):
         code, _, body = ask(port, "GET", f"/users/{subject}/orders", Authorization=token("support", sub="carol"))
         assert (code, json.loads(body)) == (200, {"of": subject, "subject": "carol"})
