@@ -31,7 +31,7 @@ def use_secret(project: Path, name: str) -> None:
         change(project / ".chalice" / file, "fixture-key-dev", name)
 
 
-def test_a_secret_that_was_never_made_is_named_with_the_command_that_makes_it(fresh: Deployed) -> None:
+def test_a_missing_secret_is_named_with_the_command_that_makes_it(fresh: Deployed) -> None:
     use_secret(fresh.project, "never-made")
     assert "manage.py secret create --stage dev" in refusal(fresh, "deploy", "--stage", "dev")
 

@@ -149,7 +149,7 @@ def test_without_the_setting_no_answer_is_readable_for_a_page(dev: Deployed) -> 
     assert preflight(dev).status == 404
 
 
-def test_an_origin_that_no_browser_sends_is_refused_before_anything_is_deployed(guard: Deployed) -> None:
+def test_an_origin_that_no_browser_sends_is_refused_before_a_deployment(guard: Deployed) -> None:
     change_origin(guard.project, ORIGIN + "/")
     try:
         with pytest.raises(AssertionError, match=r"CORS_ALLOWED_ORIGIN.*slash at the end"):
@@ -158,7 +158,7 @@ def test_an_origin_that_no_browser_sends_is_refused_before_anything_is_deployed(
         change_origin(guard.project, ORIGIN)
 
 
-def test_deploying_by_chalice_alone_takes_the_responses_away_and_our_deploy_puts_them_again(
+def test_plain_chalice_takes_the_responses_away_and_deploy_puts_them(
     by_chalice_alone: tuple[Deployed, Answer], guard: Deployed
 ) -> None:
     _, answer = by_chalice_alone

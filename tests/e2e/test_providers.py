@@ -202,9 +202,7 @@ def provider(guard: Deployed, tmp_path: Path) -> Iterator[OpenIdProvider]:
     made.stop()
 
 
-def test_who_signs_in_at_an_openid_provider_may_do_what_the_nested_roles_may(
-    guard: Deployed, provider: OpenIdProvider
-) -> None:
+def test_a_caller_of_an_openid_provider_may_do_what_nested_roles_may(guard: Deployed, provider: OpenIdProvider) -> None:
     tokens = {who: provider.sign_in(who) for who in PEOPLE}
     assert outcomes(guard, tokens) == {
         "ursula": (200, 403),

@@ -528,9 +528,7 @@ def test_after_a_restart_nothing_old_gets_into_the_cache(own: Deployed, chosen: 
     assert own.ask("GET", old).status == 401
 
 
-def test_a_cache_that_is_emptied_first_is_filled_again_by_who_has_the_old_list(
-    own: Deployed, chosen: stage.Stage
-) -> None:
+def test_a_cache_emptied_first_is_filled_by_who_has_the_old_list(own: Deployed, chosen: stage.Stage) -> None:
     old = issued(own, "alice")
     assert own.ask("GET", old).status == 200
     revocation.end(chosen, ["alice"], everyone=False, until=int(time.time()), now=time.time())
@@ -592,7 +590,7 @@ def test_an_authorizer_that_reads_no_list_is_named(own: Deployed) -> None:
     assert "It holds" not in result.output
 
 
-def test_where_the_authorizer_cannot_be_started_again_it_says_how_long_it_takes(
+def test_if_the_authorizer_cannot_restart_it_says_how_long_it_takes(
     own: Deployed, chosen: stage.Stage, environment: Callable[..., None]
 ) -> None:
     endpoint = Endpoint(lambda _: Reply(403, b'{"Code":"AccessDeniedException","Message":"no"}'))
@@ -647,7 +645,7 @@ def test_variables_that_cannot_be_read_are_not_written(
 
 
 @pytest.mark.usefixtures("chosen")
-def test_a_list_that_cannot_be_read_for_too_long_is_a_500_and_never_an_allow(own: Deployed) -> None:
+def test_a_list_unreadable_for_too_long_is_a_500_and_never_an_allow(own: Deployed) -> None:
     times = {"JWT_KEY_TTL_SECONDS": "1", "JWT_KEY_MAX_STALE_SECONDS": "0"}
     own.restart("jwt_authorizer", **times)
     try:

@@ -49,7 +49,7 @@ def test_a_schedule_makes_no_new_key_at_once(rotating: Deployed) -> None:
     assert [its["RotateImmediately"] for its in asked if its["SecretId"] == "rotating-key"] == [False]
 
 
-def test_the_next_deployment_leaves_a_schedule_as_it_is_and_changes_its_days(rotating: Deployed) -> None:
+def test_the_next_deployment_keeps_a_schedule_and_changes_its_days(rotating: Deployed) -> None:
     before = described(rotating)["VersionIdsToStages"]
     assert "ok  rotation: every 30 days, as before" in rotating.manage("deploy", "--stage", "prod")
     assert described(rotating)["VersionIdsToStages"] == before  # the embedded AWS makes a version of each schedule

@@ -168,7 +168,7 @@ def test_keys_age_by_the_wall_clock_while_the_monotonic_one_is_stopped(source: S
     assert source.versions() == ["v2"]
 
 
-def test_old_keys_end_by_the_wall_clock_while_the_monotonic_one_is_stopped(source: Source) -> None:
+def test_old_keys_end_by_the_wall_clock_if_the_monotonic_one_stops(source: Source) -> None:
     source.versions()
     source.down = True
     source.wall += 3900

@@ -490,7 +490,7 @@ def test_a_revoked_token_has_no_keys_fetched_again(listed: SecretsManager, clien
 
 @pytest.mark.usefixtures("anywhere")
 @pytest.mark.parametrize(("text", "said"), [(None, "cannot be read"), ("{}", "is no list of revocations")])
-def test_without_the_list_the_answer_is_a_500_and_the_log_names_the_secret(
+def test_without_the_list_it_is_a_500_and_the_log_names_the_secret(
     listed: SecretsManager, client: Client, log: Callable[[], Any], text: str | None, said: str
 ) -> None:
     listed.ended = text
