@@ -28,18 +28,18 @@ def mint(
     kid: str | None = None,
 ) -> str:
     """Return a token that lives `ttl` seconds and that these settings accept; `claims` come last and win."""
-    wanted, now = settings, int(time.time())
+    now = int(time.time())
     made: dict[str, Any] = {"sub": subject, "iat": now, "exp": now + lifetime(settings, ttl)}
-    made |= _nested(wanted.roles_claim, " ".join(roles) if wanted.roles_in_text else list(roles))
-    if wanted.issuer is not None:
-        made["iss"] = wanted.issuer
-    if wanted.audiences:
-        made[wanted.audience_claim] = wanted.audiences[0]
-    header = {"kid": kid, "typ": wanted.token_type}
+    made |= _nested(settings.roles_claim, " ".join(roles) if settings.roles_in_text else list(roles))
+    if settings.issuer is not None:
+        made["iss"] = settings.issuer
+    if settings.audiences:
+        made[settings.audience_claim] = settings.audiences[0]
+    header = {"kid": kid, "typ": settings.token_type}
     return jwt.encode(
-        {**made, **wanted.claims, **claims},
+        {**made, **settings.claims, **claims},
         secret,
-        algorithm=wanted.algorithms[0],
+        algorithm=settings.algorithms[0],
         headers={name: value for name, value in header.items() if value is not None},
     )
 

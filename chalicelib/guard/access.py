@@ -66,7 +66,7 @@ def _faults(rules: Rules) -> Iterator[str]:
         parameters = re.findall(r"\{(\w+)\}", template)
         first = paths.setdefault((method, re.sub(r"\{\w+\}", "{}", template)), template)
         named = group if isinstance(group, frozenset) else frozenset()
-        roles = named - OWNER if named != PUBLIC else ()
+        roles = sorted(named - OWNER, key=str) if named != PUBLIC else []
         odd = ", ".join(repr(role) for role in roles if not (isinstance(role, str) and _ROLE.fullmatch(role)))
         faults = {
             f"can never match: the method must be one of {', '.join(METHODS)}": method not in METHODS,
