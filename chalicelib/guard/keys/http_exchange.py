@@ -6,10 +6,10 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from http.client import HTTPConnection, HTTPException, IncompleteRead
+from http.client import HTTPConnection, HTTPException, HTTPSConnection, IncompleteRead
 from urllib.parse import SplitResult
 
-#: Seconds, each: to connect, to shake hands, for each read.
+#: Seconds, each: to connect, to shake hands (in all, as Python counts it), for each read.
 TIMEOUT = 2.0
 
 
@@ -20,30 +20,27 @@ class AnswerTooLarge(HTTPException):
 @contextmanager
 def connected(url: SplitResult, trusted: ssl.SSLContext | None, seconds: float) -> Iterator[HTTPConnection]:
     """Yield a connection that ends after so many seconds: TimeoutError, however slowly bytes come."""
-    made = HTTPConnection(url.hostname or "", url.port or (80 if trusted is None else 443))
-    end = time.monotonic() + seconds
-    opened = socket.create_connection((made.host, made.port), min(TIMEOUT, seconds))
+    end, host, each = time.monotonic() + seconds, url.hostname or "", min(TIMEOUT, seconds)
+    connection = HTTPConnection(host, url.port, each)
+    if trusted is not None:
+        connection = HTTPSConnection(host, url.port, timeout=each, context=trusted)
+    connection.connect()
+    opened, connection.auto_open = connection.sock, 0
 
     def shut() -> None:
         with suppress(OSError):  # not SSLSocket's own, after which it would read without TLS
             socket.socket.shutdown(opened, socket.SHUT_RDWR)
 
     # A socket's own timeout starts again with each byte, so a slow server could hold the caller for long.
-    watch = threading.Timer(seconds, shut)
+    watch = threading.Timer(end - time.monotonic(), shut)
     watch.start()
     try:
-        if trusted is not None:
-            # The handshake comes after, so that `shut` reaches it.
-            opened = trusted.wrap_socket(opened, server_hostname=made.host, do_handshake_on_connect=False)
-            opened.do_handshake()
-        opened.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # or the body waits 40 ms for the head's ACK
-        made.sock, made.auto_open = opened, 0
-        yield made
+        yield connection
     except (OSError, HTTPException) as error:
         raise error if time.monotonic() < end else TimeoutError() from None
     finally:
         watch.cancel()
-        opened.close()
+        connection.close()
 
 
 def exchange(
