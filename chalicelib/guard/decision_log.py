@@ -6,7 +6,6 @@
 import json
 import sys
 import time
-from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from chalicelib.guard import settings
@@ -20,10 +19,8 @@ NAMESPACE = "api-guard"
 METRICS = {"decisions": ("function", "outcome"), "refresh_failures": ("function",)}
 
 
-def write(
-    check: str, decision: Decision, since: float, known_roles: frozenset[str], request: str | None = None
-) -> None:
-    """Write one line. `since` is of time.perf_counter(), `request` API Gateway's id of the request."""
+def write(check: str, decision: Decision, since: float, known: frozenset[str], request_id: str | None = None) -> None:
+    """Write one line. `since` is of time.perf_counter(), `known` are the table's roles; no others are written."""
     # Never a token, a signature, a secret or a claim beyond subject and roles. JSON escapes whatever could end
     # a line, so a client's text cannot forge one; the route is the table's template, not the client's path.
     caller, kid, (method, route) = decision.caller, decision.kid or "", decision.route or (None, None)
@@ -35,30 +32,25 @@ def write(
             "claim": decision.claim,
             "detail": decision.detail,
             "subject": caller and caller.subject,
-            "roles": caller and sorted(caller.roles & known_roles),
+            "roles": caller and sorted(caller.roles & known),
             "method": method,
             "route": route,
             "keys_age_s": decision.keys_age and round(decision.keys_age, 1),
             "kid": kid if 0 < len(kid) <= MAX_KID_LENGTH and kid.isprintable() else None,
-            "duration_ms": _milliseconds(since),
-            "request_id": request,
+            "duration_ms": milliseconds(since),
+            "request_id": request_id,
         },
         "decisions",
     )
 
 
-def write_refresh(since: float, failure: str, notes: Sequence[str]) -> None:
-    """Write that keys were fetched, with notes, or why not; all text is our own."""
-    line = {"event": "keys", "detail": failure or " ".join(notes) or None, "refresh_failures": int(failure != "")}
-    _write(line | {"refresh_ms": _milliseconds(since)}, "refresh_failures")
+def write_keys(detail: str, **figures: float) -> None:
+    """Write a line about the keys: text and figures of our own. All figures are those of a fetch."""
+    _write({"event": "keys", "detail": detail or None, **figures}, "refresh_failures" if figures else None)
 
 
-def note(detail: str) -> None:
-    """Write a line about the keys; `detail` is text of our own."""
-    _write({"event": "keys", "detail": detail}, None)
-
-
-def _milliseconds(since: float) -> float:
+def milliseconds(since: float) -> float:
+    """Return the time since `since`, which is of time.perf_counter(), to the microsecond."""
     return round((time.perf_counter() - since) * 1000, 3)
 
 

@@ -46,7 +46,7 @@ def rotate(event: Mapping[str, Any], settings: Settings, client: Any) -> None:
         current = next(found for found, its in stages.items() if "AWSCURRENT" in its)
         moved = {"VersionStage": "AWSCURRENT", "RemoveFromVersionId": current, "MoveToVersionId": version}
         client.update_secret_version_stage(SecretId=secret_id, **moved)
-    decision_log.note(f"Rotation, {step}, version {version}: done")
+    decision_log.write_keys(f"Rotation, {step}, version {version}: done")
 
 
 def _create(client: Any, secret_id: str, version: str, settings: Settings) -> None:

@@ -30,6 +30,11 @@ def write(decision: Decision, check: str = "authorizer", ago: float = 0) -> None
     decision_log.write(check, decision, time.perf_counter() - ago, KNOWN)
 
 
+def refreshed(failure: str = "", ago: float = 0) -> None:
+    took = decision_log.milliseconds(time.perf_counter() - ago)
+    decision_log.write_keys(failure, refresh_failures=int(failure != ""), refresh_ms=took)
+
+
 @pytest.fixture
 def metrics(environment: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> Metrics:
     """Be inside Lambda; return what CloudWatch would count since the last reading."""
@@ -109,7 +114,7 @@ def test_a_duration_is_milliseconds_to_the_microsecond(capsys: pytest.CaptureFix
 
 
 def test_a_refresh_is_an_event_of_the_keys_and_says_how_long_it_took(log: Log) -> None:
-    decision_log.write_refresh(time.perf_counter() - 1000, "", ())
+    refreshed(ago=1000)
     (line,) = log()
     assert line["event"] == "keys"
     assert 1_000_000 <= line["refresh_ms"] < 1_001_000
@@ -117,7 +122,7 @@ def test_a_refresh_is_an_event_of_the_keys_and_says_how_long_it_took(log: Log) -
 
 
 def test_a_note_is_an_event_of_the_keys(log: Log) -> None:
-    decision_log.note("the previous version is left out")
+    decision_log.write_keys("the previous version is left out")
     (line,) = log()
     assert (line["event"], line["detail"]) == ("keys", "the previous version is left out")
 
@@ -144,18 +149,18 @@ def test_a_request_past_the_gateway_counts_as_unauthorized(fixture_service: Serv
 
 
 def test_a_refresh_and_a_failed_one_count_apart(metrics: Metrics) -> None:
-    decision_log.write_refresh(time.perf_counter(), "", ())
+    refreshed()
     assert metrics() == [({}, "refresh_failures", 0)]
-    decision_log.write_refresh(time.perf_counter(), "Secrets Manager is away", ())
+    refreshed("Secrets Manager is away")
     assert metrics() == [({}, "refresh_failures", 1)]
 
 
 def test_a_refresh_is_no_decision(environment: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
     environment(AWS_LAMBDA_FUNCTION_NAME=FUNCTION)
-    decision_log.write_refresh(time.perf_counter(), "", ())
+    refreshed()
     assert "decisions" not in json.loads(capsys.readouterr().out)
 
 
 def test_a_note_is_no_metric(metrics: Metrics) -> None:
-    decision_log.note("the previous version is left out")
+    decision_log.write_keys("the previous version is left out")
     assert metrics() == []

@@ -35,7 +35,7 @@ def members(log: Callable[[], list[dict[str, Any]]], environment: Callable[..., 
     since = time.perf_counter()
     whole = Decision(Outcome.DENY, Reason.EXPIRED, caller, ("GET", "/"), "exp", "text", "kid", 1.0)
     decision_log.write("authorizer", whole, since, frozenset({"user"}), "id")
-    decision_log.write_refresh(since, "failure", ())
+    decision_log.write_keys("failure", refresh_failures=1, refresh_ms=decision_log.milliseconds(since))
     return {member for line in log() for member in line} - {"_aws", "decisions"}
 
 

@@ -87,7 +87,9 @@ class CachedKeys:
                 self._failure, now = described(error), self._now()
                 left = self._fetched + self._usable_for - now
                 self._next_fetch = now + max(RETRY_AFTER, min(RETRY_STALE_AFTER, left))
-            decision_log.write_refresh(since, self._failure, () if self._failure else self._kept.notes)
+            detail = self._failure or " ".join(self._kept.notes)
+            took = decision_log.milliseconds(since)
+            decision_log.write_keys(detail, refresh_failures=int(self._failure != ""), refresh_ms=took)
         age = self._now() - self._fetched
         if self._failure and age > self._usable_for:
             raise KeysUnavailable(self._failure)
