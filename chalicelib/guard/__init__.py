@@ -3,9 +3,10 @@
 # `Guard` goes into app.py, `PUBLIC` and `OWNER` into the table, `caller_of` into views.
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
-from chalice.app import AuthRequest, Chalice, ChaliceAuthorizer, CORSConfig, Request, Response
+from chalice.app import Chalice, ChaliceAuthorizer, CORSConfig
 
 from chalicelib.guard import middleware, settings
 from chalicelib.guard.access import OWNER, PUBLIC, Rules, Table, TableError
@@ -23,15 +24,11 @@ class Guard:
     def __init__(self, app: Chalice, rules: Rules) -> None:
         self.app, self.table = app, Table(rules)
         self._authorizer = Authorizer(self.table)
-        self._origin = settings.allowed_origin()
-        if self._origin is not None:
+        self.authorize = self._authorizer.authorize
+        if origin := settings.allowed_origin():
             # Chalice names `Authorization` to pages and allows no cookies: a page can do what the token's holder can.
-            app.api.cors = CORSConfig(allow_origin=self._origin, max_age=3600)
-        app.register_middleware(self._check, "http")
-
-    def authorize(self, request: AuthRequest) -> dict[str, Any]:
-        """Return what the authorizer answers API Gateway: the caller and a policy for the whole API."""
-        return self._authorizer.authorize(request.token, request.method_arn)
+            app.api.cors = CORSConfig(origin, expose_headers=["WWW-Authenticate"], max_age=3600)
+        app.register_middleware(partial(middleware.check, app=app, table=self.table), "http")
 
     def rotation(self) -> Callable[..., Any] | None:
         """Declare the function `rotate_secret` if JWT_ROTATION_DAYS is set for the stage; app.py must name it so."""
@@ -51,10 +48,3 @@ class Guard:
         # This process is the authorizer's, in Lambda.
         if settings.ENVIRONMENT.get("_HANDLER") == authorizer.config.handler_string:
             self._authorizer.prepare()
-
-    def _check(self, request: Request | None, get_response: Callable[[Request], Response]) -> Response:
-        response = middleware.check(request, get_response, self.app, self.table)
-        if self._origin is not None:  # Chalice adds it to what a view answers, but not to what a middleware does
-            response.headers["Access-Control-Allow-Origin"] = self._origin
-            response.headers["Access-Control-Expose-Headers"] = "WWW-Authenticate"
-        return response

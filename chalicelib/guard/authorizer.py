@@ -5,6 +5,8 @@ import time
 from functools import cached_property, lru_cache, partial
 from typing import Any
 
+from chalice.app import AuthRequest
+
 from chalicelib.guard import decision_log, policy
 from chalicelib.guard.access import Route, Table
 from chalicelib.guard.caller import Caller, to_context
@@ -60,13 +62,13 @@ class Authorizer:
         except Exception:  # noqa: BLE001  # an import that fails would hide it from the decision log
             vars(self).pop("_source", None)  # so that the first request asks again, and logs what failed
 
-    def authorize(self, authorization: str, method_arn: str) -> dict[str, Any]:
-        """Answer with the caller and a policy for the whole API; raise AuthorizerError."""
+    def authorize(self, request: AuthRequest) -> dict[str, Any]:
+        """Return what API Gateway is answered: the caller and a policy for the whole API; or raise AuthorizerError."""
         since, route, answered = time.perf_counter(), None, None
         try:
-            stage_arn, method, path = policy.parse_method_arn(method_arn)
+            stage_arn, method, path = policy.parse_method_arn(request.method_arn)
             route = self.table.match(method, path)
-            decision = self._decide(authorization, route)
+            decision = self._decide(request.token, route)
             if decision.caller is not None and decision.outcome is not Outcome.UNAUTHORIZED:
                 answered = answer(decision.caller, self.table, stage_arn)
         except Exception as error:  # noqa: BLE001  # whatever it is, it must become a 500 and never an Allow or a Deny
@@ -79,22 +81,20 @@ class Authorizer:
             raise AuthorizerError(500, "Internal Server Error", {})
         return answered
 
-    def _decide(self, authorization: str, route: Route | None) -> Decision:
+    def _decide(self, header: str, route: Route | None) -> Decision:
         # On an unknown key or bad signature, refresh once (rate-limited) and retry.
         wanted, keys = self._source
-        decision = decide(authorization, route, self.table, keys.current(), wanted, time.time())
+        decision = decide(header, route, self.table, keys.current(), wanted, time.time())
         if decision.reason in (Reason.UNKNOWN_KEY, Reason.BAD_SIGNATURE) and (fresh := keys.refreshed()):
-            return decide(authorization, route, self.table, fresh, wanted, time.time())
+            return decide(header, route, self.table, fresh, wanted, time.time())
         return decision
 
 
-def decide(
-    authorization: str, route: Route | None, table: Table, keys: KeySet, wanted: Settings, now: float
-) -> Decision:
-    """Return what this header is answered, and what that means for the route that was asked for. Pure."""
+def decide(header: str, route: Route | None, table: Table, keys: KeySet, wanted: Settings, now: float) -> Decision:
+    """Return what an `Authorization` header is answered, and what that means for the route that was asked for. Pure."""
     about = partial(Decision, route=route, keys_age=keys.age, detail=keys.failure)
     try:
-        caller = verify(authorization, keys.keys, wanted, now)
+        caller = verify(header, keys.keys, wanted, now)
     except InvalidToken as refused:
         return about(Outcome.UNAUTHORIZED, refused.reason, claim=refused.claim, kid=refused.unverified_kid)
     about = partial(about, caller=caller, kid=caller.key_id)

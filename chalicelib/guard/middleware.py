@@ -5,6 +5,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
 from urllib.parse import unquote
 
 from chalice.app import Chalice, Request, Response
@@ -45,10 +46,10 @@ def _owns(subject: str, encoded: str) -> bool:
 
 def check(request: Request | None, get_response: Callable[[Request], Response], app: Chalice, table: Table) -> Response:
     """Pass the request to its view, or answer 401 or 403."""
-    since = time.perf_counter()
+    since, entry = time.perf_counter(), request and app.routes.get(request.path, {}).get(request.method)
     if request is None:  # an event that API Gateway never sends: Chalice found no route in it
         decision, request_id = Decision(Outcome.UNAUTHORIZED, Reason.NO_CALLER), None
-    elif request.method not in app.routes.get(request.path, {}):
+    elif entry is None:
         return get_response(request)  # there is no view to guard: Chalice answers 405
     else:
         parameters, authorizer = request.uri_params or {}, request.context.get("authorizer")
@@ -59,8 +60,12 @@ def check(request: Request | None, get_response: Callable[[Request], Response], 
         request._caller = decision.caller  # type: ignore[attr-defined]  # the underscore keeps it out of to_dict()
         return get_response(request)
     status, message = (403, "Forbidden") if decision.outcome is Outcome.DENY else (401, "Unauthorized")
-    challenge = _CHALLENGES.get(decision.reason, 'Bearer error="insufficient_scope"')
-    return Response({"message": message}, {"WWW-Authenticate": challenge}, status)
+    headers: dict[str, Any] = {
+        "WWW-Authenticate": _CHALLENGES.get(decision.reason, 'Bearer error="insufficient_scope"')
+    }
+    if entry and entry.cors:  # Chalice adds them to what a view answers, but not to what a middleware does
+        headers |= entry.cors.get_access_control_headers()
+    return Response({"message": message}, headers, status)
 
 
 def caller_of(request: Request | None) -> Caller:

@@ -8,6 +8,7 @@
 
 import re
 from collections.abc import Callable, Iterable
+from itertools import groupby, takewhile
 from typing import Any, Final, NamedTuple
 
 from chalicelib.guard.access import METHODS, Route
@@ -68,19 +69,15 @@ def own_pattern(route: Route) -> str:
 
 def prefixes(wanted: list[str], others: list[str]) -> list[str]:
     """Return patterns for all of `wanted`, a sorted list: `prefix/*` where that matches none of the others."""
-    found = []
-    while wanted:
-        # As much as the widest free prefix of the first one covers, by the narrowest prefix that does.
-        best, covered, prefix = wanted[0], 1, wanted[0]
-        while prefix := prefix.rpartition("/")[0]:
-            below = sum(pattern.startswith(f"{prefix}/") for pattern in wanted)
-            if below > covered:
-                if any(map(_meets(f"{prefix}/*"), others)):
-                    break
-                best, covered = f"{prefix}/*", below
-        found.append(best)
-        wanted = wanted[covered:]  # what begins alike is side by side in a sorted list
-    return found
+    columns = map(set, zip(*(re.findall("[^/]*/", pattern) for pattern in wanted), strict=False))
+    shared = [column.pop() for column in takewhile(lambda its: len(its) == 1, columns)]
+    wide = "".join([*shared, "*"])
+    if len(wanted) < 2:
+        return wanted
+    if shared and not any(map(_meets(wide), others)):
+        return [wide]  # the narrowest that covers all
+    groups = groupby(wanted, lambda pattern: re.findall("[^/]+/?", pattern)[: len(shared) + 1])
+    return [found for _, group in groups for found in prefixes([*group], others)]
 
 
 def _cover(wanted: list[str], others: list[str]) -> list[str]:
