@@ -12,17 +12,13 @@ from chalicelib.guard.keys import secrets_manager
 from chalicelib.guard.settings import Settings, from_environment
 
 
-def rotate_secret(event: dict[str, Any], _context: object) -> None:
-    """Do the one step that the event of Secrets Manager names."""
-    rotate(event, from_environment(), secrets_manager.client())
-
-
 class RotationError(Exception):
     """The step cannot be done; Secrets Manager keeps the current version and reports the rotation as failed."""
 
 
-def rotate(event: Mapping[str, Any], settings: Settings, client: Any) -> None:
-    """Do the one step that the event names. `client` is one of Secrets Manager."""
+def rotate_secret(event: Mapping[str, Any], _context: object) -> None:
+    """Do the one step that the event of Secrets Manager names."""
+    settings, client = from_environment(), secrets_manager.client()
     named, version, step = event["SecretId"], event["ClientRequestToken"], event["Step"]
     # Whoever may invoke the function can write an event; what Secrets Manager itself says of the secret is checked.
     described = client.describe_secret(SecretId=settings.secret_id)

@@ -3,11 +3,9 @@
 import os
 import re
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field, fields
 from functools import partial
 from typing import Any
-from urllib.parse import urlsplit
 
 from chalicelib.guard.decision import Failure, Reason
 
@@ -19,6 +17,9 @@ PUBLIC_KEY_ALGORITHMS = tuple("RS256 RS384 RS512 PS256 PS384 PS512 ES256 ES384 E
 ENVIRONMENT: Mapping[str, str] = os.environ
 # RFC 6454 section 6.2: scheme, host and port. Nothing in it can end the quotes that API Gateway wants around it.
 _ORIGIN = re.compile(r"\*|[a-z][a-z0-9+.-]*://([a-z0-9.-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?")
+_URL = re.compile(
+    r"(https://([\w.-]+|\[[\da-f:.]+\])|http://(127\.0\.0\.1|\[::1\]|localhost))(:\d{1,5})?([/?#].*)?", re.A | re.I
+)
 HOW_TO_MAKE_ONE = """make one with: python3 -c "import secrets; print(secrets.token_urlsafe(64))\""""
 
 
@@ -77,11 +78,8 @@ def _origin(name: str, text: str) -> str:
 
 
 def _url(name: str, text: str) -> str:
-    with suppress(ValueError):
-        scheme, host = urlsplit(text).scheme, urlsplit(text).hostname
-        if host and (scheme == "https" or (scheme == "http" and host in {"127.0.0.1", "::1", "localhost"})):
-            return text
-    raise SettingsError(f"{name} must start with https:// (http:// is for loopback alone, in tests).")
+    _require(_URL.fullmatch(text), f"{name} must start with https:// (http:// is for loopback alone, in tests).")
+    return text
 
 
 def _read_from(variable: str, read: Callable[[str, str], Any] = _text, **more: Any) -> Any:
@@ -118,8 +116,8 @@ class Settings:
     allowed_origin: str | None = _read_from("CORS_ALLOWED_ORIGIN", _origin)
 
 
-#: Every variable that `from_environment` reads.
-NAMES = [its.metadata["variable"] for its in fields(Settings)]
+#: Every variable that `from_environment` reads, and the setting that it makes.
+NAMES = {its.metadata["variable"]: its for its in fields(Settings)}
 
 
 def allowed_origin() -> str | None:
@@ -149,11 +147,7 @@ def from_environment(environment: Mapping[str, str] = ENVIRONMENT) -> Settings:
         # Without them a token that the provider made for anybody else would be valid here.
         for name in ("JWT_ISSUER", "JWT_AUDIENCE"):
             _require(name in given, f"{name} is not set: JWT_JWKS_URL needs both JWT_ISSUER and JWT_AUDIENCE.")
-    read = {
-        its.name: its.metadata["read"](name, given[name])
-        for its, name in zip(fields(Settings), NAMES, strict=True)
-        if name in given
-    }
+    read = {its.name: its.metadata["read"](name, given[name]) for name, its in NAMES.items() if name in given}
     settings = Settings(**{"algorithms": known[:1], **read})
     wrong = " ".join(name for name in settings.algorithms if name not in known)[:40]
     _require(not wrong, f"JWT_ALGORITHMS may list {', '.join(known)} {beside} JWT_JWKS_URL; fix {wrong}.")

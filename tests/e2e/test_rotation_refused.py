@@ -7,7 +7,8 @@ import uuid
 
 import pytest
 
-from chalicelib.guard import rotation, settings
+from chalicelib.guard import rotation
+from chalicelib.guard.keys import secrets_manager
 from chalicelib.guard.keys.cache import KeysUnavailable
 from tests.support.embedded_aws import ACCOUNT, REGION, EmbeddedAws
 
@@ -19,7 +20,7 @@ class Own:
     """A secret with a current value and a staged version; with `rotates`, Secrets Manager is to rotate it."""
 
     def __init__(self, aws: EmbeddedAws, text: str | bytes, *, rotates: bool = True) -> None:
-        self.client = aws.client("secretsmanager")
+        self.aws, self.client = aws, aws.client("secretsmanager")
         value = {"SecretString": text} if isinstance(text, str) else {"SecretBinary": text}
         made = self.client.create_secret(Name=f"own-{uuid.uuid4()}", **value)
         self.name, self.arn, self.version = made["Name"], made["ARN"], str(uuid.uuid4())
@@ -41,8 +42,14 @@ class Own:
 
     def step(self, name: str, version: str | None = None, configured: str | None = None) -> None:
         event = {"SecretId": self.arn, "ClientRequestToken": version or self.version, "Step": name}
-        wanted = settings.from_environment({"JWT_SECRET_ID": configured or self.name})
-        rotation.rotate(event, wanted, self.client)
+        with pytest.MonkeyPatch.context() as patch:
+            for variable, value in self.aws.environment(JWT_SECRET_ID=configured or self.name).items():
+                patch.setenv(variable, value)
+            secrets_manager.client.cache_clear()  # it may be for another AWS, as this one is for others
+            try:
+                rotation.rotate_secret(event, None)
+            finally:
+                secrets_manager.client.cache_clear()
 
     def state(self) -> object:
         """Return all that a step could change: which version has which labels, and the current value."""

@@ -279,6 +279,8 @@ def test_an_identity_provider_means_rs256_unless_others_are_listed() -> None:
         ({"JWT_JWKS_URL": "issuer.example/jwks.json"}, "JWT_JWKS_URL"),
         ({"JWT_JWKS_URL": "https://"}, "JWT_JWKS_URL"),
         ({"JWT_JWKS_URL": "https://[broken"}, "JWT_JWKS_URL"),
+        ({"JWT_JWKS_URL": "https://name:password@issuer.example/jwks.json"}, "JWT_JWKS_URL"),
+        ({"JWT_JWKS_URL": "https://issuer.example:port/jwks.json"}, "JWT_JWKS_URL"),
         ({"JWT_ALGORITHMS": "HS256"}, "JWT_ALGORITHMS"),
         ({"JWT_ALGORITHMS": "RS256,HS256"}, "JWT_ALGORITHMS"),
         ({"JWT_ALGORITHMS": "none"}, "JWT_ALGORITHMS"),

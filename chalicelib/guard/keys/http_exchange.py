@@ -1,5 +1,6 @@
 """HTTP with bounds: on the time for all, and on the size of an answer. No proxy, no redirect."""
 
+import json
 import socket
 import ssl
 import threading
@@ -7,6 +8,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from http.client import HTTPConnection, HTTPException, HTTPSConnection, IncompleteRead
+from typing import Any
 from urllib.parse import SplitResult
 
 #: Seconds, each: to connect, to shake hands (in all, as Python counts it), for each read.
@@ -58,3 +60,11 @@ def exchange(
         if response.length != 0 and not response.chunked:  # http.client does not mind what is cut off
             raise IncompleteRead(b"")
         return response.status, content
+
+
+def json_object(text: Any) -> dict[str, Any]:
+    """Return the members of a JSON object; of all else none."""
+    with suppress(TypeError, ValueError, RecursionError):
+        members = json.loads(text)
+        return members if isinstance(members, dict) else {}
+    return {}

@@ -1,6 +1,5 @@
 """Keys out of an identity provider's JSON Web Key Set (RFC 7517)."""
 
-import json
 import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
@@ -11,7 +10,7 @@ import jwt
 from jwt.algorithms import has_crypto
 
 from chalicelib.guard.keys.cache import KeysUnavailable
-from chalicelib.guard.keys.http_exchange import connected, exchange
+from chalicelib.guard.keys.http_exchange import connected, exchange, json_object
 from chalicelib.guard.settings import Settings
 from chalicelib.guard.tokens import Key
 
@@ -33,13 +32,12 @@ def fetch(settings: Settings) -> list[Key]:
         trusted = ssl.create_default_context() if url.scheme == "https" else None  # http is for loopback alone
         with connected(url, trusted, SECONDS) as connection:
             status, body = exchange(connection, "GET", target, {"Accept": "application/json"}, MAX_BYTES)
-        document = json.loads(body) if status == 200 else None
-    except (OSError, HTTPException, ValueError, RecursionError) as error:
+    except (OSError, HTTPException, ValueError) as error:
         # Without the URL, which may hold credentials.
         raise KeysUnavailable(f"JWT_JWKS_URL cannot be fetched ({type(error).__name__}): check it.") from None
     if status != 200:
         raise KeysUnavailable(f"JWT_JWKS_URL cannot be fetched (HTTP {status}): check it.")
-    listed = document.get("keys") if isinstance(document, dict) else None
+    listed = json_object(body).get("keys")
     keys = [key for jwk in listed for key in _keys(jwk, algorithms)] if isinstance(listed, list) else []
     if not keys:
         raise KeysUnavailable(f"JWT_JWKS_URL has no key for JWT_ALGORITHMS ({', '.join(algorithms)}): check both.")

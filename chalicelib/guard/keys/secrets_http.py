@@ -14,7 +14,7 @@ from http.client import HTTPConnection, HTTPException
 from typing import Any, NamedTuple
 from urllib.parse import SplitResult, urlsplit
 
-from chalicelib.guard.keys.http_exchange import connected, exchange
+from chalicelib.guard.keys.http_exchange import connected, exchange, json_object
 
 #: For all labels together, in seconds.
 DEADLINE = 5.0
@@ -35,8 +35,8 @@ _LEFT_TO_BOTO3 = (
     "HTTP_PROXY AWS_PROFILE AWS_DEFAULT_PROFILE AWS_CONFIG_FILE AWS_SECURITY_TOKEN "
     "AWS_SHARED_CREDENTIALS_FILE AWS_USE_FIPS_ENDPOINT AWS_USE_DUALSTACK_ENDPOINT AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"
 ).split()
-#: Of each label the answer, or the code of why there is none: AWS's, or HTTP and the status, or the name of an error.
-Answers = dict[str, dict[str, Any] | str]
+#: An answer, or the code of why there is none: AWS's, or HTTP and the status, or the name of an error.
+Answer = dict[str, Any] | str
 
 
 class Unsupported(Exception):
@@ -60,12 +60,12 @@ class _Passing(HTTPException):
 
 def get_secret_values(
     secret_id: str, labels: Sequence[str], environment: Mapping[str, str], seconds: float = DEADLINE
-) -> Answers:
+) -> dict[str, Answer]:
     """Return each label's answer, its VersionId a str, or why there is none; Unsupported before anything is sent."""
     signer, end = signer_of(environment), time.monotonic() + seconds  # the resolver may take its own time besides
     url = endpoint(environment, signer.region)
     trusted = trust(environment) if url.scheme == "https" else None
-    answers: Answers = {}
+    answers: dict[str, Answer] = {}
     for attempt in range(ATTEMPTS):
         time.sleep(attempt * os.urandom(1)[0] / 1000)  # so that not all come back at once
         try:
@@ -83,10 +83,8 @@ def signer_of(environment: Mapping[str, str]) -> Signer:
     """Return the static credentials and the Region; raise Unsupported if there are none, or others could apply."""
     for name, value in environment.items():
         _require(name.upper() not in _LEFT_TO_BOTO3 or value in {"", os.devnull}, f"{name} is set")
-    environment = {
-        "AWS_REGION": environment.get("AWS_DEFAULT_REGION", ""),
-        **environment,
-    }  # some emulators set no other
+    # Some emulators set no other.
+    environment = {"AWS_REGION": environment.get("AWS_DEFAULT_REGION", ""), **environment}
     names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION")
     for name in names:
         usable = re.fullmatch("[!-~]*" if name == "AWS_SESSION_TOKEN" else "[!-~]+", environment.get(name, ""))
@@ -142,19 +140,13 @@ def trust(environment: Mapping[str, str]) -> ssl.SSLContext:
     return context
 
 
-def _ask(
-    connection: HTTPConnection, url: SplitResult, question: Mapping[str, str], signer: Signer
-) -> dict[str, Any] | str:
+def _ask(connection: HTTPConnection, url: SplitResult, question: Mapping[str, str], signer: Signer) -> Answer:
     """Return the answer; raise _Passing with its code for one that is worth asking again."""
     headers = {"host": url.netloc, "content-type": "application/x-amz-json-1.1", "x-amz-target": TARGET}
     body = json.dumps(question).encode()
     signed = signed_headers(headers, url.path, body, signer, "secretsmanager", time.time())
     status, content = exchange(connection, "POST", url.path, signed, ANSWER_BYTES, body)
-    try:
-        answer = json.loads(content)
-    except (ValueError, RecursionError):
-        answer = None
-    members = answer if isinstance(answer, dict) else {}
+    members = json_object(content)
     if status == 200:
         return members if isinstance(members.get("VersionId"), str) else "MalformedAnswer"
     # It can read com.amazonaws.secretsmanager#DecryptionFailure or DecryptionFailure:http://...

@@ -3,7 +3,6 @@
 import json
 import secrets
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -11,6 +10,7 @@ import jwt
 
 from chalicelib.guard.keys import secrets_http
 from chalicelib.guard.keys.cache import KeysUnavailable, described
+from chalicelib.guard.keys.http_exchange import json_object
 from chalicelib.guard.revocations import Revocations, parse
 from chalicelib.guard.settings import ENVIRONMENT, HOW_TO_MAKE_ONE, SECRET_BYTES, Settings
 from chalicelib.guard.tokens import Key
@@ -107,21 +107,16 @@ def hmac_keys(secret: str, key_id: str | None, algorithms: Sequence[str], where:
 
 def field_of(answer: Mapping[str, Any], settings: Settings) -> str:
     """Return the secret out of an answer to GetSecretValue; KeysUnavailable where it has another form."""
-    value, form = _members(answer).get(settings.secret_field), f'{{"{settings.secret_field}": "..."}}'
-    if not isinstance(value, str):
+    secret = json_object(answer.get("SecretString")).get(settings.secret_field)
+    if not isinstance(secret, str):
+        form = f'{{"{settings.secret_field}": "..."}}'
         raise KeysUnavailable(f"Secret {settings.secret_id!r} is not of the form {form}: put a value of that form.")
-    return value
+    return secret
 
 
 def renewed(answer: Mapping[str, Any], settings: Settings) -> str:
     """Return the next version's text: a strong random value in the field, all else as it was; or KeysUnavailable."""
     if answer:  # an empty one makes a first version; a secret of another form is somebody else's
         field_of(answer, settings)
-    return json.dumps({**_members(answer), settings.secret_field: secrets.token_urlsafe(RANDOM_BYTES)})
-
-
-def _members(answer: Mapping[str, Any]) -> dict[str, Any]:
-    with suppress(TypeError, ValueError, RecursionError):
-        members = json.loads(answer.get("SecretString", ""))
-        return members if isinstance(members, dict) else {}
-    return {}
+    made = {settings.secret_field: secrets.token_urlsafe(RANDOM_BYTES)}
+    return json.dumps(json_object(answer.get("SecretString")) | made)
