@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 Route = tuple[str, str]  # HTTP method, route template as in @app.route
 Rules = Mapping[Route, frozenset[str]]
@@ -33,13 +33,11 @@ class Table:
             raise TableError(wrong)
         self.rules = MappingProxyType(dict(rules))
         self.roles = frozenset[str]().union(*rules.values()) - PUBLIC - OWNER
-        # The rows by method and segments, so that `match` is as quick for a thousand rows as for ten.
-        self._tree: dict[str, Any] = {}
-        for method, template in rules:
-            node = self._tree.setdefault(method, {})
-            for part in template.split("/"):
-                node = node.setdefault("{" if part.startswith("{") else f"/{part}", {})
-            node[""] = (method, template)
+        # The rows by method and segments, where None is a parameter, and which segments are parameters: a thousand
+        # rows have but a few such shapes. API Gateway prefers a literal segment, from the left; so they sort.
+        parts = {route: [None if part.startswith("{") else part for part in route[1].split("/")] for route in rules}
+        self._rows = {(route[0], *its): route for route, its in parts.items()}
+        self._shapes = sorted({tuple(part is None for part in its) for its in parts.values()})
 
     def permitted(self, roles: Iterable[str]) -> frozenset[Route]:
         """Return what the gateway lets a caller with these roles call: with OWNER, any caller. Compares exactly."""
@@ -48,16 +46,13 @@ class Table:
 
     def match(self, method: str, path: str) -> Route | None:
         """Return the row that a request for this path meets, or None."""
-        return _find(self._tree.get(method, {}), path.split("/"))
-
-
-def _find(node: dict[str, Any], parts: list[str]) -> Route | None:
-    # API Gateway prefers a literal segment to a parameter, from the left.
-    if not parts:
-        return node.get("")
-    part, rest = parts[0], parts[1:]
-    literal = _find(node[f"/{part}"], rest) if f"/{part}" in node else None
-    return literal or (_find(node["{"], rest) if part and "{" in node else None)
+        parts = path.split("/")
+        for shape in self._shapes:
+            if len(shape) == len(parts):
+                wanted = (None if free and part else part for free, part in zip(shape, parts, strict=True))
+                if row := self._rows.get((method, *wanted)):
+                    return row
+        return None
 
 
 def _faults(rules: Rules) -> Iterator[str]:
