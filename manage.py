@@ -19,7 +19,7 @@ from typing import Any
 import click
 
 from chalicelib.guard.access import METHODS
-from chalicelib.guard.keys.cache import KeysUnavailable
+from chalicelib.guard.decision import KeysUnavailable
 from chalicelib.guard.settings import Settings, SettingsError
 from chalicelib.guard.tokens import MAX_SUBJECT_BYTES
 from operations import access_page, deployment, matrix, minting, requests, revocation, secret, smoke, stage

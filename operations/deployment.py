@@ -13,8 +13,8 @@ from pathlib import Path
 import boto3
 
 from chalicelib.guard import caller
-from chalicelib.guard.keys import cache as keys
-from chalicelib.guard.keys import sources
+from chalicelib.guard.decision import KeysUnavailable
+from chalicelib.guard.keys import source
 from chalicelib.guard.policy import MAX_ANSWER_BYTES
 from operations import answer_size, bytecode, gateway_responses, permissions, requirements, secret
 from operations.fault import Fault
@@ -34,8 +34,8 @@ def preflight(stage: Stage) -> Iterator[tuple[str, str]]:
         identity = stage.client("sts").get_caller_identity()
     yield "credentials", f"account {identity['Account']}, {identity['Arn']}"
     try:
-        found = sources.fetch(stage.settings)
-    except keys.KeysUnavailable as failure:
+        found = source.fetch(stage.settings)
+    except KeysUnavailable as failure:
         create = f" If it was never made: manage.py secret create --stage {stage.name}."
         raise Fault(f"{failure}{create if str(failure).startswith('Secret ') else ''}") from None
     ids = ", ".join(str(key.id) for key in found.keys)

@@ -18,8 +18,8 @@ from urllib.parse import unquote
 from chalicelib.guard import authorizer, middleware
 from chalicelib.guard.access import METHODS, OWNER, PUBLIC, Route, Table, TableError
 from chalicelib.guard.decision import Decision, Outcome, Reason
-from chalicelib.guard.keys import sources
-from chalicelib.guard.keys.cache import KeySet
+from chalicelib.guard.keys import source
+from chalicelib.guard.keys.source import KeySet
 from chalicelib.guard.settings import Settings
 from chalicelib.guard.tokens import MAX_NUMERIC_DATE, Key
 from operations import minting, revocation, stage
@@ -78,7 +78,7 @@ def judge(project: Project, stage_name: str | None) -> Case:
     settings = stage.local_settings(project) if stage_name is None else stage.load(project, stage_name).settings
     if stage_name is None and settings.jwks_url is None:
         settings = replace(settings, local_secret=minting.local_secret(project, settings, create=False))
-    return Case(project.table, settings, sources.fetch(settings), stage_name, others)
+    return Case(project.table, settings, source.fetch(settings), stage_name, others)
 
 
 def explain(authorization: str, method: str, path: str, project: Project, case: Case, now: float) -> Explanation:

@@ -14,8 +14,7 @@ from chalicelib.guard.access import OWNER, PUBLIC, Route, Rules, Table, TableErr
 from chalicelib.guard.authorizer import AuthorizerError, answer, decide, failed, granted
 from chalicelib.guard.caller import Caller
 from chalicelib.guard.decision import Decision, Outcome, Reason
-from chalicelib.guard.keys import sources
-from chalicelib.guard.keys.cache import CachedKeys
+from chalicelib.guard.keys.source import CachedKeys, fetch
 from chalicelib.guard.middleware import caller_of
 
 __version__ = "2.0.0"
@@ -79,7 +78,7 @@ class Guard:
     def _source(self) -> tuple[settings.Settings, CachedKeys]:
         # Read at the first use, and kept.
         wanted = settings.from_environment()
-        return wanted, CachedKeys(partial(sources.fetch, wanted), wanted.key_ttl, wanted.key_max_stale)
+        return wanted, CachedKeys(partial(fetch, wanted), wanted.key_ttl, wanted.key_max_stale)
 
     def _decide(self, header: str, route: Route | None) -> Decision:
         # On an unknown key or bad signature, refresh once (rate-limited) and retry.

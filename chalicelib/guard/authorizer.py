@@ -7,8 +7,8 @@ from typing import Any
 from chalicelib.guard import policy
 from chalicelib.guard.access import Route, Table
 from chalicelib.guard.caller import Caller, to_context
-from chalicelib.guard.decision import Decision, Failure, Outcome, Reason
-from chalicelib.guard.keys.cache import KeySet, described
+from chalicelib.guard.decision import Decision, Failure, Outcome, Reason, described
+from chalicelib.guard.keys.source import KeySet
 from chalicelib.guard.settings import Settings, allowed_origin
 from chalicelib.guard.tokens import InvalidToken, verify
 

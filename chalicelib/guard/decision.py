@@ -1,5 +1,6 @@
 """A decision of the authorizer or of the middleware, as a value, and the codes for why a request was refused."""
 
+import traceback
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -28,6 +29,20 @@ class Failure(Exception):
     """A failure of ours, a 500. Its text is ours and goes to the log; it names the fix and no secret's value."""
 
     reason = Reason.UNEXPECTED
+
+
+class KeysUnavailable(Failure):
+    """There are no keys."""
+
+    reason = Reason.KEYS_UNAVAILABLE
+
+
+def described(error: Exception) -> str:
+    """Return what a log may say: of an unexpected error only its type and place, for its text may hold a secret."""
+    if isinstance(error, Failure):
+        return str(error)
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} in {place.name}, line {place.lineno}"
 
 
 class Decision(NamedTuple):

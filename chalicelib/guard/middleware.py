@@ -16,10 +16,7 @@ from chalicelib.guard.caller import Caller, from_context
 from chalicelib.guard.decision import Decision, Outcome, Reason
 
 # RFC 6750 section 3: never without a parameter, and without an error code where there was no credential at all.
-_CHALLENGES: Mapping[Reason | None, str] = {
-    Reason.NO_CALLER: 'Bearer realm="api"',
-    Reason.EXPIRED: 'Bearer error="invalid_token"',
-}
+_CHALLENGES: Mapping[Reason | None, str] = {Reason.NO_CALLER: 'realm="api"', Reason.EXPIRED: 'error="invalid_token"'}
 
 
 def decide(route: Route, authorizer: object, parameters: Mapping[str, str], table: Table, now: float) -> Decision:
@@ -60,9 +57,8 @@ def check(request: Request | None, get_response: Callable[[Request], Response], 
         request._caller = decision.caller  # type: ignore[attr-defined]  # the underscore keeps it out of to_dict()
         return get_response(request)
     status, message = (403, "Forbidden") if decision.outcome is Outcome.DENY else (401, "Unauthorized")
-    headers: dict[str, Any] = {
-        "WWW-Authenticate": _CHALLENGES.get(decision.reason, 'Bearer error="insufficient_scope"')
-    }
+    challenge = _CHALLENGES.get(decision.reason, 'error="insufficient_scope"')
+    headers: dict[str, Any] = {"WWW-Authenticate": f"Bearer {challenge}"}
     if entry and entry.cors:  # Chalice adds them to what a view answers, but not to what a middleware does
         headers |= entry.cors.get_access_control_headers()
     return Response({"message": message}, headers, status)

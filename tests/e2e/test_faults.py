@@ -25,7 +25,7 @@ pytestmark = pytest.mark.skipif(
     sys.platform != "linux", reason="AWS's runtime client, awslambdaric, runs on Linux only"
 )
 
-RETRY_AFTER = 3.0  # as in chalicelib/guard/keys/cache.py: a failed first fetch is not repeated sooner
+RETRY_AFTER = 3.0  # as in chalicelib/guard/keys/source.py: a failed first fetch is not repeated sooner
 FAILURE = (500, {"message": "Internal Server Error"})
 UNAUTHORIZED = (401, {"message": "Unauthorized"})
 AT_ONCE = 12  # cases

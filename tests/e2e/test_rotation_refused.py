@@ -8,8 +8,8 @@ import uuid
 import pytest
 
 from chalicelib.guard import rotation
+from chalicelib.guard.decision import KeysUnavailable
 from chalicelib.guard.keys import secrets_manager
-from chalicelib.guard.keys.cache import KeysUnavailable
 from tests.support.embedded_aws import ACCOUNT, REGION, EmbeddedAws
 
 STEPS = ("createSecret", "setSecret", "testSecret", "finishSecret")

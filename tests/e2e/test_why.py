@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 
-from chalicelib.guard.keys.cache import KeySet
 from chalicelib.guard.keys.secrets_manager import hmac_keys
+from chalicelib.guard.keys.source import KeySet
 from chalicelib.guard.revocations import Revocations
 from chalicelib.guard.settings import from_environment
 from operations.project import Project

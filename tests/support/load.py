@@ -36,7 +36,7 @@ from urllib.parse import urlsplit
 import jwt
 import psutil
 
-from chalicelib.guard.keys.cache import EARLY_REFRESH_EVERY
+from chalicelib.guard.keys.source import EARLY_REFRESH_EVERY
 from tests.support import aws_runtime, embedded_aws
 from tests.support.embedded_aws import EmbeddedAws
 from tests.support.endpoint import Endpoint, Reply, Request, passing_to

@@ -142,7 +142,7 @@ class Certificate(NamedTuple):
     context: ssl.SSLContext
 
 
-def certificate(folder: Path, name: str, *, authority: bool = True) -> Certificate:
+def certificate(folder: Path, name: str) -> Certificate:
     """Make a self-signed certificate for `name`, a host name or an IP address."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "loopback")])
@@ -159,7 +159,7 @@ def certificate(folder: Path, name: str, *, authority: bool = True) -> Certifica
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(hours=1))
         .not_valid_after(now + datetime.timedelta(hours=1))
-        .add_extension(x509.BasicConstraints(ca=authority, path_length=None), critical=True)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
         .add_extension(x509.SubjectAlternativeName([host]), critical=False)
         .sign(key, hashes.SHA256())
     )

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 import jwt
 from jwt.algorithms import has_crypto
 
-from chalicelib.guard.keys.cache import KeysUnavailable
+from chalicelib.guard.decision import KeysUnavailable
 from chalicelib.guard.keys.http_exchange import connected, exchange, json_object
 from chalicelib.guard.settings import Settings
 from chalicelib.guard.tokens import Key

@@ -124,19 +124,15 @@ def signed_headers(
 
 
 def trust(environment: Mapping[str, str]) -> ssl.SSLContext:
-    """Return what verifies a server's certificate and host name; raise Unsupported where there is nothing to trust."""
-    for name in ("REQUESTS_CA_BUNDLE", "HTTPS_PROXY", "https_proxy"):
+    """Return what verifies a server's certificate and host name; raise Unsupported where the default is not wanted."""
+    for name in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "HTTPS_PROXY", "https_proxy"):
         _require(not environment.get(name), f"{name} is set")
-    bundle = environment.get("AWS_CA_BUNDLE") or None
-    try:
-        context = ssl.create_default_context(cafile=bundle)  # it verifies both, and asks for TLS 1.2
-        if not bundle and not context.cert_store_stats()["x509_ca"]:
-            from importlib.util import find_spec  # here, for there mostly is a default trust store
+    context = ssl.create_default_context()  # it verifies both, and asks for TLS 1.2
+    if not context.cert_store_stats()["x509_ca"]:
+        from importlib.util import find_spec  # here, for there mostly is a default trust store
 
-            folders = getattr(find_spec("botocore"), "submodule_search_locations", None) or [""]
-            context.load_verify_locations(f"{folders[0]}/cacert.pem")
-    except (OSError, ValueError):
-        raise Unsupported("AWS_CA_BUNDLE is no file of certificates, or unset where there are no others") from None
+        folders = getattr(find_spec("botocore"), "submodule_search_locations", None) or [""]
+        context.load_verify_locations(f"{folders[0]}/cacert.pem")
     return context
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import jwt
 
+from chalicelib.guard.decision import KeysUnavailable, described
 from chalicelib.guard.keys import secrets_http
-from chalicelib.guard.keys.cache import KeysUnavailable, described
 from chalicelib.guard.keys.http_exchange import json_object
 from chalicelib.guard.revocations import Revocations, parse
 from chalicelib.guard.settings import ENVIRONMENT, HOW_TO_MAKE_ONE, SECRET_BYTES, Settings
@@ -45,16 +45,13 @@ def revocations(settings: Settings, notes: list[str]) -> Revocations:
     try:
         return parse(answer.get("SecretString", ""))
     except (ValueError, RecursionError):  # without it nobody knows whom to refuse
-        raise KeysUnavailable(
-            f"Secret {secret_id!r} is no list of revocations: manage.py secret create makes one."
-        ) from None
+        fix = "manage.py secret create makes one"
+        raise KeysUnavailable(f"Secret {secret_id!r} is no list of revocations: {fix}.") from None
 
 
 def _got(answer: Mapping[str, Any] | str, secret_id: str) -> Mapping[str, Any]:
     if isinstance(answer, str):
-        fix = (
-            "check that it exists here, that the role may read it, and the credentials; locally, set AUTHORIZER_SECRET"
-        )
+        fix = "check that it exists here, the role's permissions and the credentials; locally, set AUTHORIZER_SECRET"
         raise KeysUnavailable(f"Secret {secret_id!r} cannot be read ({answer}): {fix}.")
     return answer
 

@@ -27,8 +27,8 @@ from cryptography.x509.oid import NameOID
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, get_default_algorithms
 
 from chalicelib.guard import settings
+from chalicelib.guard.decision import KeysUnavailable
 from chalicelib.guard.keys import jwks
-from chalicelib.guard.keys.cache import KeysUnavailable
 from tests.support.endpoint import Speaker
 from tests.support.tokens import claims, forge, sign
 

@@ -66,6 +66,7 @@ OLDER = {"VersionId": "v1", "SecretString": SECRET_TEXT}
 SLACK = 3.0
 
 Serve = Callable[..., Loopback]
+Trusting = Callable[[Certificate], None]
 
 
 @pytest.fixture
@@ -600,26 +601,29 @@ def shown(tmp_path_factory: pytest.TempPathFactory) -> Certificate:
     return certificate(tmp_path_factory.mktemp("shown"), "127.0.0.1")
 
 
-def test_a_certificate_of_the_given_bundle_is_trusted(serve: Serve, shown: Certificate) -> None:
+@pytest.fixture
+def trusting(monkeypatch: pytest.MonkeyPatch) -> Callable[[Certificate], None]:
+    """Have a default trust store with this certificate alone."""
+
+    def trust_it(certificate: Certificate) -> None:
+        monkeypatch.setenv("SSL_CERT_FILE", str(certificate.trusted))  # where OpenSSL looks
+
+    return trust_it
+
+
+def test_both_labels_come_over_one_tls_connection(serve: Serve, shown: Certificate, trusting: Trusting) -> None:
+    trusting(shown)
     server = serve(reply(200, GOOD), reply(200, OLDER), context=shown.context)
-    answers = ask(server.url, CURRENT, PREVIOUS, AWS_CA_BUNDLE=str(shown.trusted))
-    assert answers == {CURRENT: GOOD, PREVIOUS: OLDER}
+    assert ask(server.url, CURRENT, PREVIOUS) == {CURRENT: GOOD, PREVIOUS: OLDER}
     assert server.connections == 1
 
 
-def test_a_certificate_is_held_against_the_hosts_name(serve: Serve, tmp_path: Path) -> None:
+def test_a_certificate_is_held_against_the_hosts_name(serve: Serve, tmp_path: Path, trusting: Trusting) -> None:
     named = certificate(tmp_path, "localhost")
+    trusting(named)
     server = serve(reply(200, GOOD), context=named.context)
-    url = server.url.replace("127.0.0.1", "localhost")
-    assert ask(url, AWS_CA_BUNDLE=str(named.trusted)) == {CURRENT: GOOD}
-    assert failed(server.url, AWS_CA_BUNDLE=str(named.trusted)) == "SSLCertVerificationError"
-
-
-def test_a_certificate_of_the_default_trust_store_is_trusted(
-    serve: Serve, shown: Certificate, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("SSL_CERT_FILE", str(shown.trusted))  # where OpenSSL looks
-    assert ask(serve(reply(200, GOOD), context=shown.context).url) == {CURRENT: GOOD}
+    assert ask(server.url.replace("127.0.0.1", "localhost")) == {CURRENT: GOOD}
+    assert failed(server.url) == "SSLCertVerificationError"
 
 
 def test_a_self_signed_certificate_is_refused_and_gets_no_request(serve: Serve, shown: Certificate) -> None:
@@ -629,27 +633,24 @@ def test_a_self_signed_certificate_is_refused_and_gets_no_request(serve: Serve, 
 
 
 @pytest.mark.parametrize("name", ["127.0.0.2", "another.example"])
-def test_a_trusted_certificate_for_another_host_is_refused(serve: Serve, tmp_path: Path, name: str) -> None:
+def test_a_trusted_certificate_for_another_host_is_refused(
+    serve: Serve, tmp_path: Path, trusting: Trusting, name: str
+) -> None:
     other = certificate(tmp_path, name)
+    trusting(other)
     server = serve(reply(200, GOOD), context=other.context)
-    assert failed(server.url, AWS_CA_BUNDLE=str(other.trusted)) == "SSLCertVerificationError"
+    assert failed(server.url) == "SSLCertVerificationError"
     assert server.requests == []
 
 
-def test_a_bundle_that_holds_no_certificates_is_left_to_boto3(serve: Serve, tmp_path: Path, shown: Certificate) -> None:
-    server = serve(reply(200, GOOD), context=shown.context)
-    (tmp_path / "empty.pem").write_text("")
-    for bundle in (tmp_path / "empty.pem", tmp_path / "missing.pem", tmp_path, "\x00"):
-        with pytest.raises(Unsupported, match=r"^AWS_CA_BUNDLE is no file"):
-            ask(server.url, AWS_CA_BUNDLE=str(bundle))
-    assert server.connections == 0
-
-
-@pytest.mark.parametrize("name", ["REQUESTS_CA_BUNDLE", "HTTPS_PROXY", "https_proxy"])
-def test_what_would_change_tls_is_left_to_boto3(serve: Serve, shown: Certificate, name: str) -> None:
+@pytest.mark.parametrize("name", ["AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "HTTPS_PROXY", "https_proxy"])
+def test_what_would_change_tls_is_left_to_boto3(
+    serve: Serve, shown: Certificate, trusting: Trusting, name: str
+) -> None:
+    trusting(shown)
     server = serve(reply(200, GOOD), context=shown.context)
     with pytest.raises(Unsupported, match=f"^{name} is set"):
-        ask(server.url, **{name: str(shown.trusted), "AWS_CA_BUNDLE": str(shown.trusted)})
+        ask(server.url, **{name: str(shown.trusted)})
     assert server.connections == 0
     assert ask(serve(reply(200, GOOD)).url, **{name: "other"}) == {CURRENT: GOOD}
 
@@ -668,14 +669,8 @@ def test_an_empty_trust_store_is_filled_with_botocores_certificates(
     assert trust({}).cert_store_stats()["x509_ca"] > 50
 
 
-@pytest.mark.parametrize("authority", [True, False])
-def test_a_given_bundle_is_all_that_is_trusted(tmp_path: Path, authority: bool) -> None:
-    given = certificate(tmp_path, "localhost", authority=authority)
-    assert trust({"AWS_CA_BUNDLE": str(given.trusted)}).cert_store_stats()["x509"] == 1
-
-
-def test_a_default_trust_store_with_certificates_is_enough(shown: Certificate, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SSL_CERT_FILE", str(shown.trusted))
+def test_a_default_trust_store_with_certificates_is_enough(shown: Certificate, trusting: Trusting) -> None:
+    trusting(shown)
     assert trust({}).cert_store_stats()["x509"] == 1
 
 

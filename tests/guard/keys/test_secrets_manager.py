@@ -19,9 +19,10 @@ from botocore.exceptions import ClientError
 from chalice.test import Client
 
 from chalicelib.guard import rotation, settings
-from chalicelib.guard.keys import secrets_manager, sources
-from chalicelib.guard.keys.cache import CachedKeys, KeySet, KeysUnavailable
+from chalicelib.guard.decision import KeysUnavailable
+from chalicelib.guard.keys import secrets_manager, source
 from chalicelib.guard.keys.secrets_manager import hmac_keys
+from chalicelib.guard.keys.source import CachedKeys, KeySet
 from chalicelib.guard.revocations import Revocations
 from chalicelib.guard.tokens import InvalidToken, verify
 from tests.support.tokens import SECRET, claims, forge, sign
@@ -146,7 +147,7 @@ def manager(served: tuple[str, list[SecretsManager]], environment: Callable[...,
 
 
 def fetched() -> KeySet:
-    return sources.fetch(settings.from_environment())
+    return source.fetch(settings.from_environment())
 
 
 def key_ids() -> list[str | None]:
@@ -155,7 +156,7 @@ def key_ids() -> list[str | None]:
 
 def cached_keys() -> CachedKeys:
     wanted = settings.from_environment()
-    return CachedKeys(lambda: sources.fetch(wanted), wanted.key_ttl, wanted.key_max_stale)
+    return CachedKeys(lambda: source.fetch(wanted), wanted.key_ttl, wanted.key_max_stale)
 
 
 def kept() -> list[str | None]:
@@ -207,7 +208,7 @@ def test_the_field_and_the_algorithms_are_those_of_the_settings(
     assert [key.jwk.algorithm_name for key in fetched().keys] == ["HS256", "HS384"]
 
 
-FIX = "check that it exists here, that the role may read it, and the credentials; locally, set AUTHORIZER_SECRET."
+FIX = "check that it exists here, the role's permissions and the credentials; locally, set AUTHORIZER_SECRET."
 
 
 @pytest.mark.parametrize("code", ["AccessDeniedException", "DecryptionFailure", "ResourceNotFoundException"])

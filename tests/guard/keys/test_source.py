@@ -7,8 +7,9 @@ import traceback
 
 import pytest
 
-from chalicelib.guard.keys.cache import CachedKeys, KeySet, KeysUnavailable
+from chalicelib.guard.decision import KeysUnavailable
 from chalicelib.guard.keys.secrets_manager import hmac_keys
+from chalicelib.guard.keys.source import CachedKeys, KeySet
 from chalicelib.guard.revocations import Revocations
 from tests.support.tokens import SECRET
 

@@ -1,14 +1,15 @@
-"""What verification needs, kept for a while: refreshed after `ttl`, served stale up to `max_stale` if that fails."""
+"""What verification needs, fetched as the settings say and kept for a while."""
 
 import threading
-import traceback
 from collections.abc import Callable, Sequence
 from time import monotonic, perf_counter, time
 from typing import NamedTuple
 
 from chalicelib.guard import decision_log
-from chalicelib.guard.decision import Failure, Reason
+from chalicelib.guard.decision import KeysUnavailable, described
+from chalicelib.guard.keys import jwks, secrets_manager
 from chalicelib.guard.revocations import Revocations
+from chalicelib.guard.settings import Settings
 from chalicelib.guard.tokens import Key
 
 #: How long a failed fetch is not repeated, in seconds: without usable keys, and while older ones are used.
@@ -17,12 +18,6 @@ RETRY_AFTER, RETRY_STALE_AFTER = 3.0, 30.0
 EARLY_REFRESH_EVERY = 30.0
 
 Clocks = Callable[[], tuple[float, float]]
-
-
-class KeysUnavailable(Failure):
-    """There are no keys."""
-
-    reason = Reason.KEYS_UNAVAILABLE
 
 
 class KeySet(NamedTuple):
@@ -35,12 +30,16 @@ class KeySet(NamedTuple):
     failure: str | None = None  # why it could not be refreshed
 
 
-def described(error: Exception) -> str:
-    """Return what a log may say: of an unexpected error only its type and place, for its text may hold a secret."""
-    if isinstance(error, Failure):
-        return str(error)
-    place = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__} in {place.name}, line {place.lineno}"
+def fetch(settings: Settings) -> KeySet:
+    """Return what verifies now; KeysUnavailable, or an unexpected error, if there is nothing."""
+    notes: list[str] = []
+    if settings.jwks_url is not None:
+        keys = jwks.fetch(settings)
+    elif settings.local_secret is not None:
+        keys = secrets_manager.hmac_keys(settings.local_secret, None, settings.algorithms, "AUTHORIZER_SECRET")
+    else:
+        keys = secrets_manager.fetch(settings, notes)
+    return KeySet(keys, secrets_manager.revocations(settings, notes), tuple(dict.fromkeys(notes)))
 
 
 class CachedKeys:
