@@ -12,7 +12,7 @@ from typing import Any
 
 import jwt
 
-from chalicelib.guard.keys.secrets_manager import hmac_keys
+from chalicelib.guard.keys.source import hmac_keys
 from chalicelib.guard.settings import Settings
 from operations.fault import Fault
 from operations.project import Project

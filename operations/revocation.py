@@ -12,7 +12,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from chalicelib.guard.revocations import Revocations, parse
+from chalicelib.guard.keys.source import Revocations, parse
 from operations.fault import Fault
 from operations.project import AUTHORIZER
 from operations.stage import Stage, aws_errors

@@ -7,7 +7,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from chalicelib.guard.keys.secrets_manager import field_of, hmac_keys, renewed
+from chalicelib.guard.keys.source import field_of, hmac_keys, renewed
 from chalicelib.guard.settings import from_environment
 from operations import revocation
 from operations.fault import Fault

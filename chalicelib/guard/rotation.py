@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Any
 
 from chalicelib.guard import decision_log
-from chalicelib.guard.keys import secrets_manager
+from chalicelib.guard.keys import source
 from chalicelib.guard.settings import Settings, from_environment
 
 
@@ -18,7 +18,7 @@ class RotationError(Exception):
 
 def rotate_secret(event: Mapping[str, Any], _context: object) -> None:
     """Do the one step that the event of Secrets Manager names."""
-    settings, client = from_environment(), secrets_manager.client()
+    settings, client = from_environment(), source.client()
     named, version, step = event["SecretId"], event["ClientRequestToken"], event["Step"]
     # Whoever may invoke the function can write an event; what Secrets Manager itself says of the secret is checked.
     described = client.describe_secret(SecretId=settings.secret_id)
@@ -37,7 +37,7 @@ def rotate_secret(event: Mapping[str, Any], _context: object) -> None:
         _create(client, secret_id, version, settings)
     if step in {"testSecret", "finishSecret"}:  # in both, for nobody knows whether testSecret was called
         made = client.get_secret_value(SecretId=secret_id, VersionId=version, VersionStage="AWSPENDING")
-        secrets_manager.keys_of(made, settings)  # it raises whatever the authorizer would
+        source.keys_of(made, settings)  # it raises whatever the authorizer would
     if step == "finishSecret":
         current = next(found for found, its in stages.items() if "AWSCURRENT" in its)
         moved = {"VersionStage": "AWSCURRENT", "RemoveFromVersionId": current, "MoveToVersionId": version}
@@ -50,6 +50,6 @@ def _create(client: Any, secret_id: str, version: str, settings: Settings) -> No
         made = client.get_secret_value(SecretId=secret_id, VersionId=version, VersionStage="AWSPENDING")
         if made.keys() & {"SecretString", "SecretBinary"}:
             return  # made already
-    text = secrets_manager.renewed(client.get_secret_value(SecretId=secret_id, VersionStage="AWSCURRENT"), settings)
+    text = source.renewed(client.get_secret_value(SecretId=secret_id, VersionStage="AWSCURRENT"), settings)
     staged = {"ClientRequestToken": version, "VersionStages": ["AWSPENDING"]}
     client.put_secret_value(SecretId=secret_id, SecretString=text, **staged)

@@ -25,7 +25,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import manage
-from chalicelib.guard.revocations import Revocations, parse
+from chalicelib.guard.keys.source import Revocations, parse
 from operations import deployment, revocation, secret, stage
 from operations.fault import Fault
 from tests.support.deployed import Deployed

@@ -9,7 +9,7 @@ import pytest
 
 from chalicelib.guard import rotation
 from chalicelib.guard.decision import KeysUnavailable
-from chalicelib.guard.keys import secrets_manager
+from chalicelib.guard.keys import source
 from tests.support.embedded_aws import ACCOUNT, REGION, EmbeddedAws
 
 STEPS = ("createSecret", "setSecret", "testSecret", "finishSecret")
@@ -45,11 +45,11 @@ class Own:
         with pytest.MonkeyPatch.context() as patch:
             for variable, value in self.aws.environment(JWT_SECRET_ID=configured or self.name).items():
                 patch.setenv(variable, value)
-            secrets_manager.client.cache_clear()  # it may be for another AWS, as this one is for others
+            source.client.cache_clear()  # it may be for another AWS, as this one is for others
             try:
                 rotation.rotate_secret(event, None)
             finally:
-                secrets_manager.client.cache_clear()
+                source.client.cache_clear()
 
     def state(self) -> object:
         """Return all that a step could change: which version has which labels, and the current value."""

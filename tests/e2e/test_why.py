@@ -12,9 +12,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.guard.keys.secrets_manager import hmac_keys
-from chalicelib.guard.keys.source import KeySet
-from chalicelib.guard.revocations import Revocations
+from chalicelib.guard.keys.source import KeySet, Revocations, hmac_keys
 from chalicelib.guard.settings import from_environment
 from operations.project import Project
 from operations.why import Case, explain

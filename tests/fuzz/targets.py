@@ -14,7 +14,7 @@ from chalicelib.guard import OWNER, caller, middleware, policy
 from chalicelib.guard.access import Table
 from chalicelib.guard.caller import Caller
 from chalicelib.guard.decision import Outcome
-from chalicelib.guard.keys import jwks
+from chalicelib.guard.keys import source
 from chalicelib.guard.settings import PUBLIC_KEY_ALGORITHMS, Settings
 from chalicelib.guard.tokens import Key
 from tests.support.rfc import judge
@@ -87,7 +87,7 @@ def key_set(data: bytes) -> None:
         published = json.loads(data)
     except (ValueError, RecursionError):
         return
-    for key in jwks._keys(published, PUBLIC_KEY_ALGORITHMS):
+    for key in source._keys_of_jwk(published, PUBLIC_KEY_ALGORITHMS):
         assert type(key) is Key
         assert "d" not in published
 

@@ -18,10 +18,8 @@ from chalicelib.guard.access import Table
 from chalicelib.guard.authorizer import AnswerTooLarge, AuthorizerError, answer, decide
 from chalicelib.guard.caller import Caller
 from chalicelib.guard.decision import Outcome, Reason
-from chalicelib.guard.keys.secrets_manager import hmac_keys
-from chalicelib.guard.keys.source import KeySet
+from chalicelib.guard.keys.source import KeySet, Revocations, hmac_keys
 from chalicelib.guard.policy import MAX_ANSWER_BYTES
-from chalicelib.guard.revocations import Revocations
 from chalicelib.guard.settings import Settings
 from tests.support.events import ARN, STAGE_ARN, token_event
 from tests.support.service import Service

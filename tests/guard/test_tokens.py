@@ -15,7 +15,7 @@ from jwt.algorithms import ECAlgorithm
 
 from chalicelib.guard.caller import MAX_CLAIMS_BYTES, Caller
 from chalicelib.guard.decision import Reason
-from chalicelib.guard.keys.secrets_manager import hmac_keys
+from chalicelib.guard.keys.source import hmac_keys
 from chalicelib.guard.settings import Settings, from_environment
 from chalicelib.guard.tokens import InvalidToken, Key, verify
 from tests.support.tokens import SECRET, claims, forge, sign

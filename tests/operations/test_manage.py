@@ -20,7 +20,7 @@ from click.testing import CliRunner, Result
 
 import manage
 from chalicelib.guard.caller import Caller
-from chalicelib.guard.keys.secrets_manager import hmac_keys
+from chalicelib.guard.keys.source import hmac_keys
 from chalicelib.guard.settings import from_environment
 from chalicelib.guard.tokens import verify
 from operations import access_page

@@ -9,7 +9,7 @@ import jwt
 import pytest
 
 from chalicelib.guard.caller import Caller
-from chalicelib.guard.keys.secrets_manager import hmac_keys
+from chalicelib.guard.keys.source import hmac_keys
 from chalicelib.guard.settings import Settings, from_environment
 from chalicelib.guard.tokens import InvalidToken, verify
 from operations import minting

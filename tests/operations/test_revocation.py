@@ -11,9 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 import manage
-from chalicelib.guard.keys.secrets_manager import hmac_keys
-from chalicelib.guard.keys.source import KeySet
-from chalicelib.guard.revocations import Revocations, parse
+from chalicelib.guard.keys.source import KeySet, Revocations, hmac_keys, parse
 from chalicelib.guard.settings import from_environment
 from operations import deployment, revocation, stage, why
 from operations.fault import Fault

@@ -19,9 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 import manage
 from chalicelib.guard.decision import Decision, Outcome, Reason
-from chalicelib.guard.keys.secrets_manager import hmac_keys
-from chalicelib.guard.keys.source import KeySet
-from chalicelib.guard.revocations import Revocations
+from chalicelib.guard.keys.source import KeySet, Revocations, hmac_keys
 from chalicelib.guard.settings import Settings, SettingsError, from_environment
 from chalicelib.guard.tokens import Key
 from operations import reasons

@@ -16,7 +16,7 @@ from collections import Counter
 from typing import Any
 
 from chalicelib.guard.caller import MAX_CLAIMS_BYTES, Caller
-from chalicelib.guard.keys.secrets_manager import hmac_keys
+from chalicelib.guard.keys.source import hmac_keys
 from chalicelib.guard.settings import Settings
 from chalicelib.guard.tokens import InvalidToken, Key, verify
 

@@ -28,7 +28,7 @@ from jwt.algorithms import ECAlgorithm, OKPAlgorithm, get_default_algorithms
 
 from chalicelib.guard import settings
 from chalicelib.guard.decision import KeysUnavailable
-from chalicelib.guard.keys import jwks
+from chalicelib.guard.keys import source
 from tests.support.endpoint import Speaker
 from tests.support.tokens import claims, forge, sign
 
@@ -212,7 +212,7 @@ def test_an_algorithm_that_is_listed_twice_makes_no_key_twice(
     environment(JWT_ALGORITHMS="RS256 RS256 RS256")
     provider.publish(nameless(OTHER_RSA), nameless(RSA))  # of each algorithm two keys are tried
     assert get(client, signed()) == 200
-    assert len(jwks.fetch(replace(settings.from_environment(), algorithms=("RS256", "RS256")))) == 2
+    assert len(source.fetch(replace(settings.from_environment(), algorithms=("RS256", "RS256"))).keys) == 2
 
 
 @pytest.mark.parametrize("named", ["EdDSA", "Ed25519", None])
@@ -382,7 +382,7 @@ def speaking(environment: Callable[..., None]) -> Iterator[Callable[..., Speaker
 def fetch_fails() -> str:
     """Return why keys cannot be fetched."""
     with pytest.raises(KeysUnavailable) as raised:
-        jwks.fetch(settings.from_environment())
+        source.fetch(settings.from_environment())
     return str(raised.value)
 
 
@@ -411,7 +411,7 @@ def test_a_key_set_may_have_a_mebibyte(client: Client, provider: Provider, paddi
 def test_a_fetch_leaves_no_thread_and_its_connection_is_closed(speaking: Callable[..., Speaker]) -> None:
     document = json.dumps({"keys": [jwk(RSA, "RS256")]}).encode()
     made = speaking([OK + b"Content-Length: %d\r\n\r\n" % len(document) + document])  # and then it waits
-    assert [key.id for key in jwks.fetch(settings.from_environment())] == ["one"]
+    assert [key.id for key in source.fetch(settings.from_environment()).keys] == ["one"]
     assert made.gone.wait(20)
 
 
@@ -486,7 +486,7 @@ def test_over_tls_the_certificate_must_be_trusted_and_the_hosts(
     environment(JWT_JWKS_URL=provider.url.replace("http://127.0.0.1", "https://localhost"))
     environment(SSL_CERT_FILE=str(shown) if trusted else None)
     if outcome == "one":
-        assert [key.id for key in jwks.fetch(settings.from_environment())] == ["one"]
+        assert [key.id for key in source.fetch(settings.from_environment()).keys] == ["one"]
     else:
         assert f"cannot be fetched ({outcome}" in fetch_fails()
 

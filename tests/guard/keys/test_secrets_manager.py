@@ -20,10 +20,8 @@ from chalice.test import Client
 
 from chalicelib.guard import rotation, settings
 from chalicelib.guard.decision import KeysUnavailable
-from chalicelib.guard.keys import secrets_manager, source
-from chalicelib.guard.keys.secrets_manager import hmac_keys
-from chalicelib.guard.keys.source import CachedKeys, KeySet
-from chalicelib.guard.revocations import Revocations
+from chalicelib.guard.keys import source
+from chalicelib.guard.keys.source import CachedKeys, KeySet, Revocations, hmac_keys
 from chalicelib.guard.tokens import InvalidToken, verify
 from tests.support.tokens import SECRET, claims, forge, sign
 
@@ -122,9 +120,9 @@ def served() -> Iterator[tuple[str, list[SecretsManager]]]:
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
-    secrets_manager.client.cache_clear()
+    source.client.cache_clear()
     yield f"http://127.0.0.1:{server.server_address[1]}", behind
-    secrets_manager.client.cache_clear()
+    source.client.cache_clear()
     boto3.DEFAULT_SESSION = None
     server.shutdown()
     server.server_close()
@@ -226,10 +224,10 @@ def test_an_answer_of_another_form_is_named_too(manager: SecretsManager) -> None
 
 @pytest.mark.usefixtures("manager")
 def test_a_secrets_manager_that_is_not_there_is_one_sentence_with_the_fix(environment: Callable[..., None]) -> None:
-    secrets_manager.client.cache_clear()
+    source.client.cache_clear()
     environment(AWS_ENDPOINT_URL="http://127.0.0.1:9")
     said = refused()
-    secrets_manager.client.cache_clear()
+    source.client.cache_clear()
     assert said == f"Secret '{SECRET_ID}' cannot be read (EndpointConnectionError): {FIX}"
 
 

@@ -8,9 +8,7 @@ import traceback
 import pytest
 
 from chalicelib.guard.decision import KeysUnavailable
-from chalicelib.guard.keys.secrets_manager import hmac_keys
-from chalicelib.guard.keys.source import CachedKeys, KeySet
-from chalicelib.guard.revocations import Revocations
+from chalicelib.guard.keys.source import CachedKeys, KeySet, Revocations, hmac_keys
 from tests.support.tokens import SECRET
 
 

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import psutil
 import pytest
 
-from chalicelib.guard.keys.http_exchange import AnswerTooLarge, connected, exchange
+from chalicelib.guard.keys.http import AnswerTooLarge, connected, exchange
 from tests.support.endpoint import Speaker
 
 OK = b"HTTP/1.1 200 OK\r\n"

@@ -26,11 +26,11 @@ from botocore.retries.standard import ThrottledRetryableChecker
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from chalicelib.guard.keys.http_exchange import connected
-from chalicelib.guard.keys.secrets_http import (
+from chalicelib.guard.keys.http import (
     THROTTLED,
     Signer,
     Unsupported,
+    connected,
     endpoint,
     get_secret_values,
     signed_headers,
@@ -676,7 +676,7 @@ def test_a_default_trust_store_with_certificates_is_enough(shown: Certificate, t
 
 def test_botocore_is_not_imported_for_its_certificates(tmp_path: Path) -> None:
     program = (
-        "import sys; from chalicelib.guard.keys import secrets_http as module; module.trust({});"
+        "import sys; from chalicelib.guard.keys import http as module; module.trust({});"
         "print([name for name in ('boto3', 'botocore', 'urllib3') if name in sys.modules])"
     )
     environment = {"SSL_CERT_FILE": str(tmp_path / "missing"), "SSL_CERT_DIR": str(tmp_path), "PYTHONPATH": "."}

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.guard.revocations import Revocations, parse
+from chalicelib.guard.keys.source import Revocations, parse
 
 
 def listed(everyone: Any = -1, subjects: Any = None, **more: Any) -> str:
