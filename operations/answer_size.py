@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from chalicelib.guard import caller, policy, tokens
+from chalicelib.guard import decision, policy, tokens
 from chalicelib.guard.access import METHODS, Route, Rules, Table
 from operations.fault import Fault
 
@@ -76,8 +76,8 @@ def _too_many(size: int, claims_bytes: int) -> str:
 def _size(patterns: policy.Patterns, stage_arn: str, roles: frozenset[str]) -> int:
     # The subject that gets longest in JSON: Lambda's runtime for Python 3.11 writes six characters for these two bytes.
     subject = "\u00e9" * (tokens.MAX_SUBJECT_BYTES // 2) + '"' * (tokens.MAX_SUBJECT_BYTES % 2)
-    who = caller.Caller(subject, roles, tokens.MAX_NUMERIC_DATE)
-    return len(json.dumps({**caller.to_context(who, roles), "policyDocument": policy.document(stage_arn, patterns)}))
+    who = decision.Caller(subject, roles, tokens.MAX_NUMERIC_DATE)
+    return len(json.dumps({**decision.to_context(who, roles), "policyDocument": policy.document(stage_arn, patterns)}))
 
 
 def _permitted_sets(table: Table, limit: int) -> dict[frozenset[Route], tuple[str, ...]] | None:

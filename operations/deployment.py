@@ -12,7 +12,7 @@ from pathlib import Path
 
 import boto3
 
-from chalicelib.guard import caller
+from chalicelib.guard import decision
 from chalicelib.guard.decision import KeysUnavailable
 from chalicelib.guard.keys import source
 from chalicelib.guard.policy import MAX_ANSWER_BYTES
@@ -24,7 +24,7 @@ from operations.stage import Stage, aws_errors
 #: Lambda's runtimes that this code runs on (it uses StrEnum and datetime.UTC, so not on 3.10).
 RUNTIMES = ("python3.11", "python3.12", "python3.13", "python3.14")
 #: What the claims for views add to an answer at most: JSON in a text of JSON, each character of it escaped.
-CLAIMS_BYTES = 2 * caller.MAX_CLAIMS_BYTES + len(', "caller_claims": ""')
+CLAIMS_BYTES = 2 * decision.MAX_CLAIMS_BYTES + len(', "caller_claims": ""')
 
 
 def preflight(stage: Stage) -> Iterator[tuple[str, str]]:

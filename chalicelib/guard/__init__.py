@@ -12,8 +12,7 @@ from chalice.app import AuthRequest, Chalice, ChaliceAuthorizer, CORSConfig
 from chalicelib.guard import decision_log, middleware, policy, settings
 from chalicelib.guard.access import OWNER, PUBLIC, Route, Rules, Table, TableError
 from chalicelib.guard.authorizer import AuthorizerError, answer, decide, failed, granted
-from chalicelib.guard.caller import Caller
-from chalicelib.guard.decision import Decision, Outcome, Reason
+from chalicelib.guard.decision import Caller, Decision, Outcome, Reason
 from chalicelib.guard.keys.source import CachedKeys, fetch
 from chalicelib.guard.middleware import caller_of
 
@@ -26,7 +25,7 @@ class Guard:
 
     def __init__(self, app: Chalice, rules: Rules) -> None:
         self.app, self.table = app, Table(rules)
-        if origin := settings.allowed_origin():
+        if origin := settings.ENVIRONMENT.get("CORS_ALLOWED_ORIGIN"):
             # Chalice names `Authorization` to pages and allows no cookies: a page can do what the token's holder can.
             app.api.cors = CORSConfig(origin, expose_headers=["WWW-Authenticate"], max_age=3600)
         app.register_middleware(partial(middleware.check, app=app, table=self.table), "http")

@@ -6,10 +6,9 @@ from typing import Any
 
 from chalicelib.guard import policy
 from chalicelib.guard.access import Route, Table
-from chalicelib.guard.caller import Caller, to_context
-from chalicelib.guard.decision import Decision, Failure, Outcome, Reason, described
+from chalicelib.guard.decision import Caller, Decision, Failure, Outcome, Reason, described, to_context
 from chalicelib.guard.keys.source import KeySet
-from chalicelib.guard.settings import Settings, allowed_origin
+from chalicelib.guard.settings import ENVIRONMENT, Settings
 from chalicelib.guard.tokens import InvalidToken, verify
 
 try:
@@ -23,7 +22,7 @@ class AuthorizerError(LocalGatewayException):
 
     # What more it has is for `chalice local`; on AWS the gateway responses of the API answer.
     def __init__(self, text: str) -> None:
-        self.CODE, origin = 401 if text == "Unauthorized" else 500, allowed_origin()
+        self.CODE, origin = 401 if text == "Unauthorized" else 500, ENVIRONMENT.get("CORS_ALLOWED_ORIGIN")
         self.headers = {"WWW-Authenticate": 'Bearer error="invalid_token"'} if self.CODE == 401 else {}
         self.headers |= {"Access-Control-Allow-Origin": origin} if origin else {}
         self.body = json.dumps({"message": text}, separators=(",", ":")).encode()

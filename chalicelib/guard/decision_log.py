@@ -6,6 +6,7 @@
 import json
 import sys
 import time
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from chalicelib.guard import settings
@@ -24,24 +25,22 @@ def write(check: str, decision: Decision, since: float, known: frozenset[str], r
     # Never a token, a signature, a secret or a claim beyond subject and roles. JSON escapes whatever could end
     # a line, so a client's text cannot forge one; the route is the table's template, not the client's path.
     caller, kid, (method, route) = decision.caller, decision.kid or "", decision.route or (None, None)
-    _write(
-        {
-            "check": check,
-            "outcome": decision.outcome,
-            "reason": decision.reason,
-            "claim": decision.claim,
-            "detail": decision.detail,
-            "subject": caller and caller.subject,
-            "roles": caller and sorted(caller.roles & known),
-            "method": method,
-            "route": route,
-            "keys_age_s": decision.keys_age and round(decision.keys_age, 1),
-            "kid": kid if 0 < len(kid) <= MAX_KID_LENGTH and kid.isprintable() else None,
-            "duration_ms": milliseconds(since),
-            "request_id": request_id,
-        },
-        "decisions",
-    )
+    members = {
+        "check": check,
+        "outcome": decision.outcome,
+        "reason": decision.reason,
+        "claim": decision.claim,
+        "detail": decision.detail,
+        "subject": caller and caller.subject,
+        "roles": caller and sorted(caller.roles & known),
+        "method": method,
+        "route": route,
+        "keys_age_s": decision.keys_age and round(decision.keys_age, 1),
+        "kid": kid if 0 < len(kid) <= MAX_KID_LENGTH and kid.isprintable() else None,
+        "duration_ms": milliseconds(since),
+        "request_id": request_id,
+    }
+    _write(members, "decisions")
 
 
 def write_keys(detail: str, **figures: float) -> None:
@@ -61,7 +60,7 @@ _EMBEDDED = {
 }
 
 
-def _write(members: dict[str, object], metric: str | None) -> None:
+def _write(members: Mapping[str, object], metric: str | None) -> None:
     now, function, end = datetime.now(UTC), settings.ENVIRONMENT.get("AWS_LAMBDA_FUNCTION_NAME"), "}\n"
     line: dict[str, object] = {"time": now.isoformat(timespec="milliseconds")}
     line |= {name: value for name, value in members.items() if value is not None}

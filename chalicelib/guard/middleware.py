@@ -12,8 +12,7 @@ from chalice.app import Chalice, Request, Response
 
 from chalicelib.guard import decision_log
 from chalicelib.guard.access import OWNER, PUBLIC, Route, Table
-from chalicelib.guard.caller import Caller, from_context
-from chalicelib.guard.decision import Decision, Outcome, Reason
+from chalicelib.guard.decision import Caller, Decision, Outcome, Reason, from_context
 
 # RFC 6750 section 3: never without a parameter, and without an error code where there was no credential at all.
 _CHALLENGES: Mapping[Reason | None, str] = {Reason.NO_CALLER: 'realm="api"', Reason.EXPIRED: 'error="invalid_token"'}

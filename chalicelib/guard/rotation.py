@@ -22,8 +22,8 @@ def rotate_secret(event: Mapping[str, Any], _context: object) -> None:
     named, version, step = event["SecretId"], event["ClientRequestToken"], event["Step"]
     # Whoever may invoke the function can write an event; what Secrets Manager itself says of the secret is checked.
     described = client.describe_secret(SecretId=settings.secret_id)
-    secret_id, stages = described["ARN"], described["VersionIdsToStages"]
-    if named not in {secret_id, described["Name"]}:
+    arn, stages = described["ARN"], described["VersionIdsToStages"]
+    if named not in {arn, described["Name"]}:
         raise RotationError(f"{named!r} is not the secret that JWT_SECRET_ID names.")
     if not described.get("RotationEnabled"):
         raise RotationError(f"Rotation is not enabled for the secret {settings.secret_id!r}.")
@@ -34,22 +34,21 @@ def rotate_secret(event: Mapping[str, Any], _context: object) -> None:
     if step not in {"createSecret", "setSecret", "testSecret", "finishSecret"}:
         raise RotationError(f"{step!r} is no step of a rotation.")
     if step == "createSecret":
-        _create(client, secret_id, version, settings)
+        _create(client, arn, version, settings)
     if step in {"testSecret", "finishSecret"}:  # in both, for nobody knows whether testSecret was called
-        made = client.get_secret_value(SecretId=secret_id, VersionId=version, VersionStage="AWSPENDING")
+        made = client.get_secret_value(SecretId=arn, VersionId=version, VersionStage="AWSPENDING")
         source.keys_of(made, settings)  # it raises whatever the authorizer would
     if step == "finishSecret":
         current = next(found for found, its in stages.items() if "AWSCURRENT" in its)
         moved = {"VersionStage": "AWSCURRENT", "RemoveFromVersionId": current, "MoveToVersionId": version}
-        client.update_secret_version_stage(SecretId=secret_id, **moved)
+        client.update_secret_version_stage(SecretId=arn, **moved)
     decision_log.write_keys(f"Rotation, {step}, version {version}: done")
 
 
-def _create(client: Any, secret_id: str, version: str, settings: Settings) -> None:
+def _create(client: Any, arn: str, version: str, settings: Settings) -> None:
     with suppress(client.exceptions.ResourceNotFoundException):  # it has its label, but no value yet
-        made = client.get_secret_value(SecretId=secret_id, VersionId=version, VersionStage="AWSPENDING")
+        made = client.get_secret_value(SecretId=arn, VersionId=version, VersionStage="AWSPENDING")
         if made.keys() & {"SecretString", "SecretBinary"}:
             return  # made already
-    text = source.renewed(client.get_secret_value(SecretId=secret_id, VersionStage="AWSCURRENT"), settings)
-    staged = {"ClientRequestToken": version, "VersionStages": ["AWSPENDING"]}
-    client.put_secret_value(SecretId=secret_id, SecretString=text, **staged)
+    text = source.renewed(client.get_secret_value(SecretId=arn, VersionStage="AWSCURRENT"), settings)
+    client.put_secret_value(SecretId=arn, SecretString=text, ClientRequestToken=version, VersionStages=["AWSPENDING"])

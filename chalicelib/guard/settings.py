@@ -37,10 +37,6 @@ def _require(satisfied: object, text: str) -> None:
 # How a variable is read: each reader takes its name and its text, which is never empty.
 
 
-def _text(_name: str, text: str) -> str:
-    return text
-
-
 def _media_type(_name: str, text: str) -> str:
     return text.lower().removeprefix("application/")  # RFC 7515 section 4.1.9
 
@@ -82,7 +78,7 @@ def _url(name: str, text: str) -> str:
     return text
 
 
-def _read_from(variable: str, read: Callable[[str, str], Any] = _text, **more: Any) -> Any:
+def _read_from(variable: str, read: Callable[[str, str], Any] = lambda _, text: text, **more: Any) -> Any:
     return field(metadata={"variable": variable, "read": read}, **(more or {"default": None}))
 
 
@@ -120,21 +116,14 @@ class Settings:
 NAMES = {its.metadata["variable"]: its for its in fields(Settings)}
 
 
-def allowed_origin() -> str | None:
-    """Return the origin whose pages may read answers. A wrong setting allows none; `from_environment` says why."""
-    origin = ENVIRONMENT.get("CORS_ALLOWED_ORIGIN", "")
-    return origin if _ORIGIN.fullmatch(origin) else None
-
-
 def from_environment(environment: Mapping[str, str] = ENVIRONMENT) -> Settings:
     """Return the settings that these variables make, or raise SettingsError. An empty variable is unset."""
     given = {name: text for name, text in environment.items() if text}
-    for name in given:
-        if name.startswith("JWT_") and name not in NAMES:
-            from difflib import get_close_matches  # for this sentence alone
+    for name in {name for name in given if name.startswith("JWT_")} - NAMES.keys():
+        from difflib import get_close_matches  # for this sentence alone
 
-            nearest = get_close_matches(name, NAMES, 1, 0)[0]
-            raise SettingsError(f"{name} is no setting, so it would have no effect: write {nearest}, or remove it.")
+        nearest = get_close_matches(name, NAMES, 1, 0)[0]
+        raise SettingsError(f"{name} is no setting, so it would have no effect: write {nearest}, or remove it.")
     # Everyone who may read a function's configuration could read the secret.
     exposed = {"AUTHORIZER_SECRET", "AWS_LAMBDA_FUNCTION_NAME"} <= given.keys()
     _require(not exposed, "AUTHORIZER_SECRET is set inside Lambda: remove it, and name a secret with JWT_SECRET_ID.")

@@ -18,8 +18,7 @@ from typing import Any
 
 import jwt
 
-from chalicelib.guard.caller import MAX_CLAIMS_BYTES, Caller
-from chalicelib.guard.decision import Reason
+from chalicelib.guard.decision import MAX_CLAIMS_BYTES, Caller, Reason
 from chalicelib.guard.settings import Settings
 
 MAX_TOKEN_BYTES = 8192
@@ -53,8 +52,7 @@ class Key:
 
     def __post_init__(self) -> None:
         self.jwk.Algorithm.prepare_key(self.jwk.key)  # the curve: RFC 7518 section 3.4
-        too_short = self.jwk.Algorithm.check_key_length(self.jwk.key)  # sections 3.2 and 3.3
-        if too_short:
+        if too_short := self.jwk.Algorithm.check_key_length(self.jwk.key):  # sections 3.2 and 3.3
             raise jwt.InvalidKeyError(too_short)
 
 
@@ -104,9 +102,8 @@ def _require(satisfied: object, reason: Reason, claim: str | None = None, unveri
 def _compact_jws(authorization: str) -> tuple[str, str, str, str]:
     # Return what is signed, and the three segments: header, payload, signature.
     # RFC 6750 section 2.1 gives `Bearer <token>`; the bare token is what the tutorial's curl lines send.
-    scheme, space, token = authorization.partition(" ")
-    _require(not space or scheme.lower() == "bearer", Reason.BAD_SCHEME)
-    token = token if space else scheme
+    *scheme, token = authorization.split(" ", 1)
+    _require(not scheme or scheme[0].lower() == "bearer", Reason.BAD_SCHEME)
     _require(len(token) <= MAX_TOKEN_BYTES, Reason.TOO_LARGE)
     match = _COMPACT_JWS.fullmatch(token)
     if match is None:
@@ -216,6 +213,5 @@ def _texts(value: Any, name: str) -> frozenset[str]:
 def _numeric_date(claims: dict[str, Any], name: str) -> int | float:
     # RFC 7519 section 2: a JSON number, in seconds. `True` is an int to Python and no number to JSON.
     value = claims[name]
-    is_date = type(value) in {int, float} and 0 <= value <= MAX_NUMERIC_DATE
-    _require(is_date, Reason.WRONG_CLAIM_TYPE, name)
+    _require(type(value) in {int, float} and 0 <= value <= MAX_NUMERIC_DATE, Reason.WRONG_CLAIM_TYPE, name)
     return value  # type: ignore[no-any-return]  # it was looked at

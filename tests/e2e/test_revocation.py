@@ -412,7 +412,7 @@ def test_under_chalice_local_nobody_gets_in_without_a_list(local: Local, text: s
     finally:
         if not text:
             listed.put(revocation.EMPTY)
-    said = "is no list of revocations" if text else "cannot be read (ResourceNotFoundException)"
+    said = "is no revocation list" if text else "cannot be read (ResourceNotFoundException)"
     assert f"Secret '{listed.name}' {said}" in local.printed
 
 

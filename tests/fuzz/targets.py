@@ -10,10 +10,9 @@ import json
 from collections.abc import Callable
 from urllib.parse import unquote_to_bytes
 
-from chalicelib.guard import OWNER, caller, middleware, policy
+from chalicelib.guard import OWNER, decision, middleware, policy
 from chalicelib.guard.access import Table
-from chalicelib.guard.caller import Caller
-from chalicelib.guard.decision import Outcome
+from chalicelib.guard.decision import Caller, Outcome
 from chalicelib.guard.keys import source
 from chalicelib.guard.settings import PUBLIC_KEY_ALGORITHMS, Settings
 from chalicelib.guard.tokens import Key
@@ -63,7 +62,7 @@ def method_arn(data: bytes) -> None:
 def context(data: bytes) -> None:
     """What API Gateway hands over from the authorizer, in JSON."""
     with contextlib.suppress(ValueError, RecursionError):
-        who = caller.from_context(json.loads(data))
+        who = decision.from_context(json.loads(data))
         assert type(who) is Caller
         assert who.subject
         assert type(who.expires_at) is int

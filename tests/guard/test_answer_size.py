@@ -13,7 +13,7 @@ from hypothesis import given, settings
 
 from bench.tables import regular
 from chalicelib.guard.access import METHODS, Rules, Table
-from chalicelib.guard.caller import Caller, to_context
+from chalicelib.guard.decision import Caller, to_context
 from chalicelib.guard.policy import MAX_ANSWER_BYTES, document, patterns
 from chalicelib.guard.tokens import MAX_NUMERIC_DATE, MAX_SUBJECT_BYTES
 from operations import answer_size

@@ -16,8 +16,7 @@ from chalice.test import Client
 from chalicelib.guard import OWNER, Guard
 from chalicelib.guard.access import Table
 from chalicelib.guard.authorizer import AnswerTooLarge, AuthorizerError, answer, decide
-from chalicelib.guard.caller import Caller
-from chalicelib.guard.decision import Outcome, Reason
+from chalicelib.guard.decision import Caller, Outcome, Reason
 from chalicelib.guard.keys.source import KeySet, Revocations, hmac_keys
 from chalicelib.guard.policy import MAX_ANSWER_BYTES
 from chalicelib.guard.settings import Settings

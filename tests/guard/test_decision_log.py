@@ -12,8 +12,7 @@ import pytest
 
 from chalicelib.guard import decision_log
 from chalicelib.guard.authorizer import AuthorizerError
-from chalicelib.guard.caller import Caller
-from chalicelib.guard.decision import Decision, Outcome, Reason
+from chalicelib.guard.decision import Caller, Decision, Outcome, Reason
 from tests.support.embedded_metrics import metrics_of
 from tests.support.events import token_event
 from tests.support.service import Service

@@ -155,8 +155,10 @@ def test_pages_of_the_allowed_origin_may_read_each_answer(environment: Callable[
     assert answer["headers"]["Access-Control-Expose-Headers"] == "WWW-Authenticate"
 
 
-@pytest.mark.parametrize("origin", [None, "https://app.example.com/", "null"])
-def test_without_a_right_origin_no_page_may_read_anything(environment: Callable[..., None], origin: str | None) -> None:
+@pytest.mark.parametrize("origin", [None, ""])
+def test_without_an_allowed_origin_no_page_may_read_anything(
+    environment: Callable[..., None], origin: str | None
+) -> None:
     environment(CORS_ALLOWED_ORIGIN=origin)
     app = service.load().app
     for caller in (context(), None):

@@ -10,7 +10,6 @@ from chalicelib.guard.settings import (
     NAMES,
     Settings,
     SettingsError,
-    allowed_origin,
     from_environment,
 )
 from tests.support.tokens import SECRET
@@ -229,11 +228,6 @@ def test_one_origin_may_be_allowed_or_all(origin: str) -> None:
 
 def test_no_origin_is_allowed_unless_the_setting_names_one() -> None:
     assert from_environment({}).allowed_origin is None
-
-
-def test_a_wrong_origin_is_no_origin(environment: Callable[..., None]) -> None:
-    environment(CORS_ALLOWED_ORIGIN="null")
-    assert allowed_origin() is None
 
 
 def test_required_claims_may_hold_any_text_without_spaces() -> None:

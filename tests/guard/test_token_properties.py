@@ -15,8 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from jwt.algorithms import get_default_algorithms
 
-from chalicelib.guard.caller import Caller
-from chalicelib.guard.decision import Reason
+from chalicelib.guard.decision import Caller, Reason
 from chalicelib.guard.settings import Settings
 from chalicelib.guard.tokens import MAX_TOKEN_BYTES, InvalidToken, Key, verify
 from tests.support.rfc import judge

@@ -13,8 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from jwt.algorithms import ECAlgorithm
 
-from chalicelib.guard.caller import MAX_CLAIMS_BYTES, Caller
-from chalicelib.guard.decision import Reason
+from chalicelib.guard.decision import MAX_CLAIMS_BYTES, Caller, Reason
 from chalicelib.guard.keys.source import hmac_keys
 from chalicelib.guard.settings import Settings, from_environment
 from chalicelib.guard.tokens import InvalidToken, Key, verify

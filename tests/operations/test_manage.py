@@ -19,7 +19,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import manage
-from chalicelib.guard.caller import Caller
+from chalicelib.guard.decision import Caller
 from chalicelib.guard.keys.source import hmac_keys
 from chalicelib.guard.settings import from_environment
 from chalicelib.guard.tokens import verify

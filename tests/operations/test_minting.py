@@ -8,7 +8,7 @@ from typing import Any
 import jwt
 import pytest
 
-from chalicelib.guard.caller import Caller
+from chalicelib.guard.decision import Caller
 from chalicelib.guard.keys.source import hmac_keys
 from chalicelib.guard.settings import Settings, from_environment
 from chalicelib.guard.tokens import InvalidToken, verify

@@ -14,8 +14,7 @@ from typing import Any
 import pytest
 
 from chalicelib.guard import decision_log
-from chalicelib.guard.caller import Caller
-from chalicelib.guard.decision import Decision, Outcome, Reason
+from chalicelib.guard.decision import Caller, Decision, Outcome, Reason
 from operations import reasons
 from tests.support.project import PROJECT
 

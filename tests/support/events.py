@@ -6,7 +6,7 @@ import json
 import time
 from typing import Any
 
-from chalicelib.guard.caller import MAX_CLAIMS_BYTES
+from chalicelib.guard.decision import MAX_CLAIMS_BYTES
 
 STAGE_ARN = "arn:aws:execute-api:eu-central-1:123456789012:abc123/dev"
 ARN = f"{STAGE_ARN}/GET/items"

@@ -15,7 +15,7 @@ import unicodedata
 from collections import Counter
 from typing import Any
 
-from chalicelib.guard.caller import MAX_CLAIMS_BYTES, Caller
+from chalicelib.guard.decision import MAX_CLAIMS_BYTES, Caller
 from chalicelib.guard.keys.source import hmac_keys
 from chalicelib.guard.settings import Settings
 from chalicelib.guard.tokens import InvalidToken, Key, verify

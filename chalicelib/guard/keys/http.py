@@ -41,6 +41,9 @@ _LEFT_TO_BOTO3 = (
 ).split()
 #: An answer, or the code of why there is none: AWS's, or HTTP and the status, or the name of an error.
 Answer = dict[str, Any] | str
+Answers = dict[str, Answer]
+#: The variables of an environment, or the headers of a request.
+Texts = Mapping[str, str]
 
 
 class Unsupported(Exception):
@@ -62,14 +65,12 @@ class _Passing(HTTPException):
     pass
 
 
-def get_secret_values(
-    secret_id: str, labels: Sequence[str], environment: Mapping[str, str], seconds: float = DEADLINE
-) -> dict[str, Answer]:
+def get_secret_values(secret_id: str, labels: Sequence[str], environment: Texts, seconds: float = DEADLINE) -> Answers:
     """Return each label's answer, its VersionId a str, or why there is none; Unsupported before anything is sent."""
     signer, end = signer_of(environment), time.monotonic() + seconds  # the resolver may take its own time besides
     url = endpoint(environment, signer.region)
     trusted = trust(environment) if url.scheme == "https" else None
-    answers: dict[str, Answer] = {}
+    answers: Answers = {}
     for attempt in range(ATTEMPTS):
         time.sleep(attempt * os.urandom(1)[0] / 1000)  # so that not all come back at once
         try:
@@ -83,7 +84,7 @@ def get_secret_values(
     return dict.fromkeys(labels, failure) | answers
 
 
-def signer_of(environment: Mapping[str, str]) -> Signer:
+def signer_of(environment: Texts) -> Signer:
     """Return the static credentials and the Region; raise Unsupported if there are none, or others could apply."""
     for name, value in environment.items():
         _require(name.upper() not in _LEFT_TO_BOTO3 or value in {"", os.devnull}, f"{name} is set")
@@ -96,7 +97,7 @@ def signer_of(environment: Mapping[str, str]) -> Signer:
     return Signer(*(environment.get(name, "") for name in names))
 
 
-def endpoint(environment: Mapping[str, str], region: str) -> SplitResult:
+def endpoint(environment: Texts, region: str) -> SplitResult:
     """Return Secrets Manager's URL, the environment's or the Region's; raise Unsupported."""
     url = environment.get("AWS_ENDPOINT_URL_SECRETS_MANAGER") or environment.get("AWS_ENDPOINT_URL")
     if not url:
@@ -107,9 +108,7 @@ def endpoint(environment: Mapping[str, str], region: str) -> SplitResult:
     return parts._replace(path=parts.path or "/")
 
 
-def signed_headers(
-    headers: Mapping[str, str], path: str, body: bytes, signer: Signer, service: str, now: float
-) -> dict[str, str]:
+def signed_headers(headers: Texts, path: str, body: bytes, signer: Signer, service: str, now: float) -> dict[str, str]:
     """Return a POST's headers and those that sign them, the path and the body, by AWS Signature Version 4."""
     # Given names are in lower case, values without outer or double spaces, and `host` is one of them.
     stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
@@ -127,7 +126,7 @@ def signed_headers(
     return {**headers, "authorization": signature}
 
 
-def trust(environment: Mapping[str, str]) -> ssl.SSLContext:
+def trust(environment: Texts) -> ssl.SSLContext:
     """Return what verifies a server's certificate and host name; raise Unsupported where the default is not wanted."""
     for name in ("AWS_CA_BUNDLE", "REQUESTS_CA_BUNDLE", "HTTPS_PROXY", "https_proxy"):
         _require(not environment.get(name), f"{name} is set")
@@ -140,12 +139,12 @@ def trust(environment: Mapping[str, str]) -> ssl.SSLContext:
     return context
 
 
-def _ask(connection: HTTPConnection, url: SplitResult, question: Mapping[str, str], signer: Signer) -> Answer:
-    """Return the answer; raise _Passing with its code for one that is worth asking again."""
+def _ask(connection: HTTPConnection, url: SplitResult, question: Texts, signer: Signer) -> Answer:
+    # Return the answer; raise _Passing with its code for one that is worth asking again.
     headers = {"host": url.netloc, "content-type": "application/x-amz-json-1.1", "x-amz-target": TARGET}
     body = json.dumps(question).encode()
     signed = signed_headers(headers, url.path, body, signer, "secretsmanager", time.time())
-    status, content = exchange(connection, "POST", url.path, signed, ANSWER_BYTES, body)
+    status, content = exchange(connection, url.path, signed, ANSWER_BYTES, body)
     members = json_object(content)
     if status == 200:
         return members if isinstance(members.get("VersionId"), str) else "MalformedAnswer"
@@ -191,11 +190,9 @@ def connected(url: SplitResult, trusted: ssl.SSLContext | None, seconds: float) 
         connection.close()
 
 
-def exchange(
-    connection: HTTPConnection, method: str, url: str, headers: Mapping[str, str], most: int, body: bytes | None = None
-) -> tuple[int, bytes]:
-    """Send a request; return status and body. OSError, HTTPException or ValueError if there is no whole answer."""
-    connection.request(method, url, body, headers)
+def exchange(connection: HTTPConnection, url: str, headers: Texts, most: int, body: bytes = b"") -> tuple[int, bytes]:
+    """GET, or POST a body; return status and body. OSError, HTTPException or ValueError if there is no whole answer."""
+    connection.request("POST" if body else "GET", url, body or None, headers)
     with connection.getresponse() as response:  # else it would keep the socket open until it is collected
         content = b""
         # Not `read`, which takes a chunk of length -1 for all that ever comes.

@@ -155,8 +155,7 @@ def _revocations(settings: Settings, notes: list[str]) -> Revocations:
     try:
         return parse(answer.get("SecretString"))
     except ValueError:
-        fix = "manage.py secret create makes one"
-        raise KeysUnavailable(f"Secret {secret_id!r} is no list of revocations: {fix}.") from None
+        raise KeysUnavailable(f"Secret {secret_id!r} is no revocation list: run manage.py secret create.") from None
 
 
 def _got(answer: Mapping[str, Any] | str, secret_id: str) -> Mapping[str, Any]:
@@ -251,7 +250,7 @@ def _provider_keys(settings: Settings) -> list[Key]:
     try:
         trusted = ssl.create_default_context() if url.scheme == "https" else None  # http is for loopback alone
         with http.connected(url, trusted, SECONDS) as connection:
-            status, body = http.exchange(connection, "GET", target, {"Accept": "application/json"}, MAX_BYTES)
+            status, body = http.exchange(connection, target, {"Accept": "application/json"}, MAX_BYTES)
     except (OSError, HTTPException, ValueError) as error:
         # Without the URL, which may hold credentials.
         raise KeysUnavailable(f"JWT_JWKS_URL cannot be fetched ({type(error).__name__}): check it.") from None

@@ -41,7 +41,7 @@ def ask(server: Speaker, seconds: float = 5.0, most: int = MOST) -> tuple[int, b
     threads = {thread for thread in threading.enumerate() if isinstance(thread, threading.Timer)}
     try:
         with connected(urlsplit(f"http://127.0.0.1:{server.port}/"), None, seconds) as connection:
-            return exchange(connection, "GET", "/", {"Accept": "text/plain"}, most)
+            return exchange(connection, "/", {"Accept": "text/plain"}, most)
     finally:
         for timer in {one for one in threading.enumerate() if isinstance(one, threading.Timer)} - threads:
             timer.join(1)
@@ -141,7 +141,7 @@ def test_many_small_chunks_are_one_body(speaking: Speaking) -> None:
 def test_two_answers_come_over_one_connection(speaking: Speaking) -> None:
     server = speaking([whole(b"one"), whole(b"two")], 0.1)
     with connected(urlsplit(f"http://127.0.0.1:{server.port}/"), None, 5) as connection:
-        assert [exchange(connection, "GET", "/", {}, MOST) for _ in range(2)] == [(200, b"one"), (200, b"two")]
+        assert [exchange(connection, "/", {}, MOST) for _ in range(2)] == [(200, b"one"), (200, b"two")]
     assert server.gone.wait(20)
 
 

@@ -413,7 +413,7 @@ def test_a_local_secret_has_a_list_too(listed: SecretsManager, environment: Call
 )  # fmt: skip
 def test_a_list_of_another_form_is_no_list_and_there_are_no_keys(listed: SecretsManager, text: str) -> None:
     listed.ended = text
-    assert refused() == f"Secret '{LIST_ID}' is no list of revocations: manage.py secret create makes one."
+    assert refused() == f"Secret '{LIST_ID}' is no revocation list: run manage.py secret create."
 
 
 @pytest.mark.usefixtures("anywhere")
@@ -488,7 +488,7 @@ def test_a_revoked_token_has_no_keys_fetched_again(listed: SecretsManager, clien
 
 
 @pytest.mark.usefixtures("anywhere")
-@pytest.mark.parametrize(("text", "said"), [(None, "cannot be read"), ("{}", "is no list of revocations")])
+@pytest.mark.parametrize(("text", "said"), [(None, "cannot be read"), ("{}", "is no revocation list")])
 def test_without_the_list_it_is_a_500_and_the_log_names_the_secret(
     listed: SecretsManager, client: Client, log: Callable[[], Any], text: str | None, said: str
 ) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.guard.caller import MAX_CLAIMS_BYTES, Caller, from_context, to_context
+from chalicelib.guard.decision import MAX_CLAIMS_BYTES, Caller, from_context, to_context
 from tests.support.events import ODD_CONTEXTS, context
 
 CLAIMS = {"tenant": "acme", "note": 'a "quote", \u00e9\n\u2028'}
