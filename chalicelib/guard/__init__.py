@@ -53,7 +53,7 @@ class Guard:
             return None
         from chalicelib.guard.rotation import rotate_secret  # for this function alone
 
-        return self.app.lambda_function(name="rotate_secret")(rotate_secret)  # type: ignore[no-any-return]  # untyped
+        return self.app.lambda_function()(rotate_secret)  # type: ignore[no-any-return]  # untyped
 
     def protect(self, authorizer: ChaliceAuthorizer) -> None:
         """Put `authorizer` in front of every route that is not PUBLIC. Call it after all routes are registered."""

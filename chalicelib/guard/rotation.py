@@ -36,7 +36,7 @@ def rotate_secret(event: Mapping[str, Any], _context: object) -> None:
     if step == "createSecret":
         _create(client, arn, version, settings)
     if step in {"testSecret", "finishSecret"}:  # in both, for nobody knows whether testSecret was called
-        made = client.get_secret_value(SecretId=arn, VersionId=version, VersionStage="AWSPENDING")
+        made = client.get_secret_value(SecretId=arn, VersionId=version)
         source.keys_of(made, settings)  # it raises whatever the authorizer would
     if step == "finishSecret":
         current = next(found for found, its in stages.items() if "AWSCURRENT" in its)
@@ -47,8 +47,8 @@ def rotate_secret(event: Mapping[str, Any], _context: object) -> None:
 
 def _create(client: Any, arn: str, version: str, settings: Settings) -> None:
     with suppress(client.exceptions.ResourceNotFoundException):  # it has its label, but no value yet
-        made = client.get_secret_value(SecretId=arn, VersionId=version, VersionStage="AWSPENDING")
+        made = client.get_secret_value(SecretId=arn, VersionId=version)
         if made.keys() & {"SecretString", "SecretBinary"}:
             return  # made already
-    text = source.renewed(client.get_secret_value(SecretId=arn, VersionStage="AWSCURRENT"), settings)
+    text = source.renewed(client.get_secret_value(SecretId=arn), settings)  # of AWSCURRENT
     client.put_secret_value(SecretId=arn, SecretString=text, ClientRequestToken=version, VersionStages=["AWSPENDING"])

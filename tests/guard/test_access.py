@@ -102,6 +102,7 @@ def test_a_role_may_have_letters_digits_and_some_signs(role: str) -> None:
         (("GET", "/a"), frozenset({"a\n"}), r"names the role 'a\n'"),
         (("GET", "/a"), frozenset({"caf\u00e9"}), "names the role 'caf\u00e9'"),
         (("GET", "/a"), frozenset({7}), "names the role 7:"),
+        (("GET", "/a"), frozenset({"x y", 7, "ok"}), "names the role 7, 'x y':"),
         (("GET", "/a"), OWNER, "names OWNER: its path must have exactly one parameter, {sub}"),
         (("GET", "/a/sub"), OWNER, "names OWNER"),
         (("GET", "/a/{id}"), OWNER | WRITERS, "names OWNER"),
@@ -123,7 +124,7 @@ def test_an_unsound_row_is_refused_and_named(route: Route, group: Any, words: st
 def test_each_unsound_row_has_its_sentence() -> None:
     with pytest.raises(TableError) as refused:
         Table({("get", "/a"): READERS, ("GET", "/b*"): READERS, ("GET", "/c"): frozenset({"x y"})})
-    for name in ("get /a can", "GET /b* can", "GET /c names"):
+    for name in ("get /a can", ". GET /b* can", ". GET /c names"):
         assert name in str(refused.value)
 
 

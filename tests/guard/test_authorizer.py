@@ -170,6 +170,15 @@ def test_an_answer_that_api_gateway_would_not_take_is_not_sent() -> None:
     assert len(json.dumps(small)) <= MAX_ANSWER_BYTES
 
 
+def test_an_answer_of_exactly_the_bytes_that_api_gateway_takes_is_sent() -> None:
+    table = many_roles(40)
+    some = frozenset(sorted(table.roles)[::2])
+    rest = MAX_ANSWER_BYTES - len(json.dumps(answer(Caller("", some, 1), table, STAGE_ARN)))
+    assert len(json.dumps(answer(Caller("a" * rest, some, 1), table, STAGE_ARN))) == MAX_ANSWER_BYTES
+    with pytest.raises(AnswerTooLarge):
+        answer(Caller("a" * (rest + 1), some, 1), table, STAGE_ARN)
+
+
 def test_the_claims_for_the_views_count_in_the_size_of_an_answer() -> None:
     roles = frozenset(f"role-{number:0100}" for number in range(35))
     table = Table({("GET", "/items"): roles})
@@ -192,6 +201,16 @@ def test_an_answer_that_is_too_large_is_a_500_and_no_line_says_allow(log: Log) -
     assert (line["outcome"], line["reason"], line["route"]) == ("error", Reason.ANSWER_TOO_LARGE, first[1])
     assert "8 KB" in line["detail"]
     assert "subject" not in line
+
+
+def test_a_token_that_still_fits_no_key_after_a_refresh_is_logged_with_its_route(
+    fixture_service: Service, log: Log
+) -> None:
+    with pytest.raises(AuthorizerError):
+        authorize(fixture_service, sign(claims(), "another secret, of thirty-two bytes"))
+    fetched, refreshed, line = log()
+    assert (fetched["event"], refreshed["event"]) == ("keys", "keys")
+    assert (line["reason"], line["route"]) == (Reason.BAD_SIGNATURE, "/items")
 
 
 # What Lambda tells API Gateway, and `chalice local` a client.
@@ -235,7 +254,8 @@ def test_a_refusal_under_chalice_local_has_the_gateways_headers(
     refused = client.http.get("/items", headers={"Authorization": authorization})
     assert refused.status_code == status
     assert refused.headers.get("WWW-Authenticate") == challenge
-    assert refused.headers.get("Access-Control-Allow-Origin") == origin
+    assert refused.headers.get("Access-Control-Allow-Origin", "absent") == (origin or "absent")
+    assert refused.body == b'{"message":"%s"}' % {401: b"Unauthorized", 500: b"Internal Server Error"}[status]
 
 
 @pytest.mark.parametrize(

@@ -82,6 +82,12 @@ def test_keys_that_are_fresh_have_an_age_of_zero(log: Log) -> None:
     assert log()[0]["keys_age_s"] == 0
 
 
+@pytest.mark.parametrize("kid", ["k", "k" * 64])
+def test_a_kid_of_up_to_sixty_four_characters_is_written(log: Log, kid: str) -> None:
+    write(Decision(Outcome.UNAUTHORIZED, Reason.UNKNOWN_KEY, kid=kid))
+    assert log()[0]["kid"] == kid
+
+
 @pytest.mark.parametrize("kid", ["", "a\nb", "a\u2028b", "a\x7fb", "\ud800", "k" * 65])
 def test_a_kid_that_does_not_print_or_is_long_is_left_out(log: Log, kid: str) -> None:
     write(Decision(Outcome.UNAUTHORIZED, Reason.UNKNOWN_KEY, kid=kid))

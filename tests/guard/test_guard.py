@@ -15,8 +15,12 @@ from chalicelib.guard import OWNER, PUBLIC, Guard, Rules, TableError
 from tests.support import service
 from tests.support.client import as_caller
 from tests.support.events import context, request_event
+from tests.support.service import Service
+from tests.support.tokens import SECRET
 
 USERS = frozenset({"user"})
+#: What an event of EventBridge has beside its id.
+EVENT_MEMBERS = ("version", "account", "region", "detail", "detail-type", "source", "time", "resources")
 
 
 def guarded(rules: Rules, *, late: bool = False) -> Chalice:
@@ -153,6 +157,8 @@ def test_pages_of_the_allowed_origin_may_read_each_answer(environment: Callable[
     assert answer["statusCode"] == status_code
     assert answer["headers"]["Access-Control-Allow-Origin"] == "https://app.example.com"
     assert answer["headers"]["Access-Control-Expose-Headers"] == "WWW-Authenticate"
+    assert answer["headers"]["Access-Control-Max-Age"] == "3600"
+    assert ("WWW-Authenticate" in answer["headers"]) == (status_code != 200)
 
 
 @pytest.mark.parametrize("origin", [None, ""])
@@ -174,6 +180,54 @@ def test_the_rotation_is_a_function_of_stages_that_ask_for_it(
 ) -> None:
     environment(JWT_ROTATION_DAYS=days)
     assert [function.name for function in service.load().app.pure_lambda_functions] == declared
+
+
+def test_the_authorizers_own_function_fetches_keys_while_it_starts(
+    environment: Callable[..., None], log: Callable[[], list[dict[str, Any]]]
+) -> None:
+    environment(_HANDLER="app.jwt_authorizer")
+    ready = service.load()
+    assert [line["refresh_failures"] for line in log()] == [0]
+    with Client(ready.app, stage_name="local") as client:
+        assert as_caller(client)("user").get("/items").status_code == 200
+    assert not any("refresh_failures" in line for line in log())
+
+
+def test_after_a_start_without_keys_the_first_request_reads_all_again(environment: Callable[..., None]) -> None:
+    environment(_HANDLER="app.jwt_authorizer", AUTHORIZER_SECRET="short")
+    ready = service.load()
+    environment(AUTHORIZER_SECRET=SECRET)
+    with Client(ready.app, stage_name="local") as client:
+        assert as_caller(client)("user").get("/items").status_code == 200
+
+
+@pytest.mark.parametrize("handler", ["app.app", "app.rotate_secret", ""])
+def test_another_function_fetches_no_keys_while_it_starts(
+    environment: Callable[..., None], log: Callable[[], list[dict[str, Any]]], handler: str
+) -> None:
+    environment(_HANDLER=handler)
+    service.load()
+    assert log() == []
+
+
+def test_a_schedule_of_the_app_runs_without_a_caller() -> None:
+    app = Chalice("other", configure_logs=False)
+    Guard(app, {("GET", "/a"): USERS})
+    nightly = app.schedule("rate(1 day)", name="nightly")(lambda event: event.to_dict()["id"])
+    assert nightly({"id": "an-id", **dict.fromkeys(EVENT_MEMBERS, "")}, None) == "an-id"
+
+
+@pytest.mark.parametrize("method", ["GET", "PATCH"])
+def test_a_middleware_behind_the_guards_gets_the_request(fixture_service: Service, method: str) -> None:
+    seen = []
+
+    def behind(request: Any, get_response: Callable[[Any], Any]) -> Any:
+        seen.append(request.method)
+        return get_response(request)
+
+    fixture_service.app.register_middleware(behind, "http")
+    fixture_service.app(request_event(context(), method), None)
+    assert seen == [method]
 
 
 def test_a_function_that_cannot_get_ready_starts_all_the_same(environment: Callable[..., None], capsys: Any) -> None:

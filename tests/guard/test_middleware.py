@@ -95,6 +95,7 @@ def test_a_caller_expires_in_the_second_of_its_expiry(exp: Any) -> None:
 def test_an_expired_caller_is_a_401_on_any_route() -> None:
     assert verdict(WRITE, GOOD, 2_000_000_000.0) == (Outcome.UNAUTHORIZED, Reason.EXPIRED)
     assert verdict(OWN, GOOD, 2_000_000_000.0, sub="bob") == (Outcome.UNAUTHORIZED, Reason.EXPIRED)
+    assert decided(WRITE, GOOD, 2_000_000_000.0).route == WRITE
 
 
 # Only one's own.

@@ -211,6 +211,11 @@ def test_a_wrong_setting_is_named_in_one_sentence(name: str, value: str) -> None
         ({"JWT_ALGORITHMS": "x" * 50}, f"without JWT_JWKS_URL; fix {'x' * 40}."),
         ({"JWT_ROLES_FORMAT": "t" * 30}, f"JWT_ROLES_FORMAT is '{'t' * 20}': choose space-separated or list."),
         ({"JWT_KEY_TTL_SECONDS": "9" * 30}, f"is '{'9' * 20}': write a whole number from 1 to 3600."),
+        (
+            {"CORS_ALLOWED_ORIGIN": "https://" + "a" * 40 + "/"},
+            f"'https://{'a' * 32}': write * or one origin, such as https://app.example.com: lower case, no path, no"
+            " slash at the end.",
+        ),
     ],
 )
 def test_a_wrong_setting_names_right_ones_and_a_long_value_is_cut(variables: dict[str, str], said: str) -> None:

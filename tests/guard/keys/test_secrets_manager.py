@@ -78,8 +78,9 @@ class SecretsManager:
             rotates = {"RotationEnabled": True} if self.rotates else {}  # AWS leaves it out where it never was on
             return 200, {"ARN": ARN, "Name": SECRET_ID, "VersionIdsToStages": stages, **rotates}
         if action == "GetSecretValue":
-            version = self.labels.get(label, "none")
-            if given.get("VersionId", version) != version or version not in self.texts:
+            staged = self.labels.get(label, "none")
+            version = given.get("VersionId", staged)
+            if ("VersionStage" in given and version != staged) or version not in self.texts:
                 return 400, {"__type": "ResourceNotFoundException"}
             text = self.texts[version]
             nameless = label == self.nameless

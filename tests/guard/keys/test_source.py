@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 import traceback
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
 from chalicelib.guard.decision import KeysUnavailable
 from chalicelib.guard.keys.source import CachedKeys, KeySet, Revocations, hmac_keys
 from tests.support.tokens import SECRET
+
+Log = Callable[[], list[dict[str, Any]]]
 
 
 class Source:
@@ -301,3 +305,13 @@ def test_too_old_keys_do_not_serve_whatever_is_raised(source: Source) -> None:
     source.failure, source.now = Odd(SECRET), 3900.1
     with pytest.raises(KeysUnavailable, match=r"^Odd in fetch, line [0-9]+$"):
         source.cached.current()
+
+
+# What the log says.
+
+
+def test_the_line_of_a_fetch_holds_what_there_is_to_know(log: Log) -> None:
+    cached = CachedKeys(lambda: KeySet((), notes=("one thing.", "another.")), 300, 3600)
+    cached.current()
+    (line,) = log()
+    assert (line["refresh_failures"], line["detail"]) == (0, "one thing. another.")
