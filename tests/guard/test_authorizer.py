@@ -203,9 +203,7 @@ def test_an_answer_that_is_too_large_is_a_500_and_no_line_says_allow(log: Log) -
     assert "subject" not in line
 
 
-def test_a_token_that_still_fits_no_key_after_a_refresh_is_logged_with_its_route(
-    fixture_service: Service, log: Log
-) -> None:
+def test_after_a_refresh_the_line_still_has_its_route(fixture_service: Service, log: Log) -> None:
     with pytest.raises(AuthorizerError):
         authorize(fixture_service, sign(claims(), "another secret, of thirty-two bytes"))
     fetched, refreshed, line = log()
