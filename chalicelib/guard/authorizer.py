@@ -25,7 +25,7 @@ class AuthorizerError(LocalGatewayException):
         self.CODE, origin = 401 if text == "Unauthorized" else 500, ENVIRONMENT.get("CORS_ALLOWED_ORIGIN")
         self.headers = {"WWW-Authenticate": 'Bearer error="invalid_token"'} if self.CODE == 401 else {}
         self.headers |= {"Access-Control-Allow-Origin": origin} if origin else {}
-        self.body = json.dumps({"message": text}, separators=(",", ":")).encode()
+        self.body = f'{{"message":"{text}"}}'.encode()
 
 
 class AnswerTooLarge(Failure):

@@ -65,7 +65,7 @@ def fetch(settings: Settings) -> KeySet:
     """Return what verifies now; KeysUnavailable, or an unexpected error, if there is nothing."""
     notes: list[str] = []
     if settings.jwks_url is not None:
-        keys = _provider_keys(settings)
+        keys = _provider_keys(settings.jwks_url, settings.algorithms)
     elif settings.local_secret is not None:
         keys = hmac_keys(settings.local_secret, None, settings.algorithms, "AUTHORIZER_SECRET")
     else:
@@ -179,7 +179,7 @@ def _answers(secret_id: str, labels: Sequence[str], notes: list[str]) -> Mapping
         try:
             answers[label] = client().get_secret_value(SecretId=secret_id, VersionStage=label)
         except (ClientError, BotoCoreError) as error:
-            answered = error.response.get("Error", {}) if isinstance(error, ClientError) else {}
+            answered = error.response["Error"] if isinstance(error, ClientError) else {}
             answers[label] = str(answered.get("Code", type(error).__name__))
             if label == "AWSCURRENT":
                 break  # without it the others are of no use
@@ -241,16 +241,16 @@ def parse(text: object) -> Revocations:
 # An identity provider's JSON Web Key Set (RFC 7517).
 
 
-def _provider_keys(settings: Settings) -> list[Key]:
+def _provider_keys(jwks_url: str, algorithms: Sequence[str]) -> list[Key]:
     # Return the provider's keys for the allowed algorithms; KeysUnavailable if there are none.
     if not has_crypto:
         raise KeysUnavailable("JWT_JWKS_URL needs cryptography: add -r requirements/jwks.txt to requirements.txt.")
-    url, algorithms = urlsplit(settings.jwks_url or ""), settings.algorithms
+    url = urlsplit(jwks_url)
     target = (url.path or "/") + (f"?{url.query}" if url.query else "")
     try:
         trusted = ssl.create_default_context() if url.scheme == "https" else None  # http is for loopback alone
         with http.connected(url, trusted, SECONDS) as connection:
-            status, body = http.exchange(connection, target, {"Accept": "application/json"}, MAX_BYTES)
+            status, body = http.exchange(connection, target, {}, MAX_BYTES)
     except (OSError, HTTPException, ValueError) as error:
         # Without the URL, which may hold credentials.
         raise KeysUnavailable(f"JWT_JWKS_URL cannot be fetched ({type(error).__name__}): check it.") from None

@@ -331,13 +331,14 @@ def test_a_body_does_not_wait_for_the_server_to_acknowledge_the_head(serve: Serv
         assert connection.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
-def test_the_request_is_that_of_botocores_client_and_its_signature_holds(serve: Serve) -> None:
+@pytest.mark.parametrize("path", ["/", "/behind/a-path"])
+def test_the_request_is_botocores_and_its_signature_holds(serve: Serve, path: str) -> None:
     server = serve(reply(200, GOOD))
-    ask(server.url)
+    ask(server.url + path)
     line, headers, body = server.requests[0]
-    theirs = sent_by_botocore("eu-central-1", endpoint_url=server.url)
+    theirs = sent_by_botocore("eu-central-1", endpoint_url=server.url + path)
     their_headers = {name.lower(): value for name, value in theirs.headers.items()}
-    assert line == "POST / HTTP/1.1"
+    assert line == f"POST {path} HTTP/1.1"
     assert json.loads(body) == json.loads(theirs.body)
     for name in ("x-amz-target", "content-type"):
         assert headers[name].encode() == their_headers[name]
@@ -345,7 +346,7 @@ def test_the_request_is_that_of_botocores_client_and_its_signature_holds(serve: 
     sent_at = datetime.datetime.strptime(headers["x-amz-date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=datetime.UTC)
     assert abs(sent_at.timestamp() - time.time()) < 60
     signed = {name: headers[name] for name in ("host", "content-type", "x-amz-target")}
-    again = botocores(signed, server.url + "/", body, signer_of(LAMBDA), "secretsmanager", int(sent_at.timestamp()))
+    again = botocores(signed, server.url + path, body, signer_of(LAMBDA), "secretsmanager", int(sent_at.timestamp()))
     assert headers["authorization"] == again["authorization"]
 
 

@@ -432,13 +432,22 @@ def test_a_provider_that_begins_no_tls_is_not_waited_for(speaking: Callable[...,
     assert made.gone.wait(20)
 
 
+@pytest.mark.parametrize(
+    ("written", "asked"),
+    [
+        ("/jwks.json?tenant=a%20b&v=2#fragment", "/jwks.json?tenant=a%20b&v=2"),
+        ("/jwks.json", "/jwks.json"),
+        ("", "/"),
+        ("?v=2", "/?v=2"),
+    ],
+)
 def test_the_url_is_asked_for_as_it_is_written(
-    client: Client, provider: Provider, environment: Callable[..., None]
+    client: Client, provider: Provider, environment: Callable[..., None], written: str, asked: str
 ) -> None:
-    environment(JWT_JWKS_URL=f"{provider.url}?tenant=a%20b&v=2#fragment")
+    environment(JWT_JWKS_URL=provider.url.replace("/jwks.json", written))
     provider.publish(jwk(RSA, "RS256"))
     assert get(client, signed()) == 200
-    assert provider.asked == "/jwks.json?tenant=a%20b&v=2"
+    assert provider.asked == asked
 
 
 def test_a_redirect_is_not_followed(client: Client, provider: Provider) -> None:
