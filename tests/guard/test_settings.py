@@ -207,6 +207,7 @@ def test_a_wrong_setting_is_named_in_one_sentence(name: str, value: str) -> None
     ("variables", "said"),
     [
         ({"JWT_ALGORITHMS": "none"}, "HS256, HS384, HS512 without JWT_JWKS_URL; fix none."),
+        ({"JWT_ALGORITHMS": "none, HS256 x"}, "fix none x."),
         ({"JWT_ALGORITHMS": ","}, "JWT_ALGORITHMS is an empty list: name something, or unset it."),
         ({"JWT_ALGORITHMS": "x" * 50}, f"without JWT_JWKS_URL; fix {'x' * 40}."),
         ({"JWT_ROLES_FORMAT": "t" * 30}, f"JWT_ROLES_FORMAT is '{'t' * 20}': choose space-separated or list."),

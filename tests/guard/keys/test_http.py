@@ -309,6 +309,17 @@ def test_the_regions_variable_comes_before_the_default_one() -> None:
     assert signer_of(default).region == "us-east-1"
 
 
+@pytest.mark.parametrize("name", ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"])
+def test_an_environment_without_credentials_or_region_is_left_to_boto3(name: str) -> None:
+    with pytest.raises(Unsupported, match=f"^{name} is not set"):
+        signer_of({variable: value for variable, value in LAMBDA.items() if variable != name})
+
+
+def test_credentials_may_have_no_session_token() -> None:
+    without = {name: value for name, value in LAMBDA.items() if name != "AWS_SESSION_TOKEN"}
+    assert signer_of(without).session_token == ""
+
+
 def test_a_signer_shows_nothing_of_itself() -> None:
     signer = signer_of(LAMBDA)
     assert not [kept for kept in (ACCESS_KEY, SECRET_KEY, SESSION_TOKEN) if kept in f"{signer!r} {signer}"]

@@ -400,6 +400,11 @@ def test_without_the_setting_no_list_is_asked_for(listed: SecretsManager, enviro
     assert {given["SecretId"] for _, given in listed.asked} == {SECRET_ID}
 
 
+def test_a_weak_local_secret_is_named_by_its_variable(environment: Callable[..., None]) -> None:
+    environment(AUTHORIZER_SECRET="short")
+    assert refused().startswith("AUTHORIZER_SECRET holds no secret of 32 bytes or more for HS256 (")
+
+
 def test_a_local_secret_has_a_list_too(listed: SecretsManager, environment: Callable[..., None]) -> None:
     environment(AUTHORIZER_SECRET=SECRET)
     listed.ended = '{"everyone": 5, "subjects": {}}'
