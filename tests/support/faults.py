@@ -252,7 +252,7 @@ PROVIDER = {
     "slow": Fault(lambda api: api.endpoint.holds(), "cannot be fetched", slow=True),
     "dripping": Fault(lambda api: api.endpoint.drips(), "cannot be fetched", slow=True),
     "error": Fault(answering(500, b'{"error": "try later"}'), "cannot be fetched"),
-    "garbage": Fault(answering(200, b"<html>Welcome</html>"), "cannot be fetched"),
+    "garbage": Fault(answering(200, b"<html>Welcome</html>"), "has no key for"),
     "empty": Fault(answering(200, b'{"keys": []}'), "has no key for"),
     "redirect": Fault(redirect, "cannot be fetched"),
 }
