@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 
 from chalicelib.guard import decision, policy, tokens
-from chalicelib.guard.access import METHODS, Route, Rules, Table
+from chalicelib.guard.access import Route, Rules, Table
 from operations.fault import Fault
 
 #: API Gateway takes resources of 512 characters.
@@ -99,7 +99,7 @@ def most_patterns(rules: Rules) -> policy.Patterns:
     policy allows or denies all below it at once, by one pattern for it or for more; that one is no longer than the
     longest route there. And a method of which nothing is permitted costs one pattern.
     """
-    found = [f"{method}/*" for method in METHODS if method not in {method for method, _ in rules}]
+    found: list[str] = []
     for method, group in {(method, group) for (method, _), group in rules.items()}:
         alike = sorted(policy.own_pattern(route) for route in rules if (route[0], rules[route]) == (method, group))
         others = [policy.own_pattern(route) for route in rules if rules[route] != group]

@@ -7,11 +7,11 @@
 # A pattern is `METHOD/path` with `*` for each parameter: what follows the stage in an ARN. `*` also crosses `/`.
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection
 from itertools import groupby, takewhile
 from typing import Any, Final, NamedTuple
 
-from chalicelib.guard.access import METHODS, Route
+from chalicelib.guard.access import Route
 
 #: The longest answer of the authorizer, as JSON. API Gateway takes 8 KB.
 MAX_ANSWER_BYTES: Final = 8000
@@ -47,7 +47,7 @@ def document(stage_arn: str, patterns: Patterns) -> dict[str, Any]:
     return {"Version": "2012-10-17", "Statement": statements}
 
 
-def patterns(permitted: frozenset[Route], routes: Iterable[Route]) -> Patterns:
+def patterns(permitted: frozenset[Route], routes: Collection[Route]) -> Patterns:
     """Return the patterns for a caller who may call `permitted` and nothing else of `routes`, all that the API has."""
     # A public route counts as closed: API Gateway asks for no policy there.
     if not permitted:
@@ -55,7 +55,7 @@ def patterns(permitted: frozenset[Route], routes: Iterable[Route]) -> Patterns:
     open_, closed = sorted(map(own_pattern, permitted)), sorted(map(own_pattern, set(routes) - permitted))
     # Denied explicitly: a resource policy's Allow would override an implicit deny.
     methods = {method for method, _ in permitted}
-    deny = [f"{method}/*" for method in METHODS if method not in methods]
+    deny = sorted({f"{method}/*" for method, _ in routes if method not in methods})
     # Without a Deny that would refuse permitted requests: the middleware refuses what is left open here.
     for pattern in _cover([pattern for pattern in closed if pattern.split("/")[0] in methods], open_):
         deny += [pattern] * (not any(_goes_before(other, pattern) for other in filter(_meets(pattern), open_)))

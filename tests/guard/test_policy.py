@@ -161,8 +161,12 @@ def test_the_policy_is_of_the_version_that_api_gateway_expects() -> None:
 
 
 def test_a_method_with_nothing_permitted_is_denied_on_every_path() -> None:
-    for method in set(METHODS) - {"GET"}:
-        assert decision(policy_for("user"), method, "/anything/at/all") == "Deny"
+    assert decision(policy_for("user"), "DELETE", "/anything/at/all") == "Deny"
+
+
+def test_a_method_that_the_table_never_names_is_not_allowed() -> None:
+    for method in set(METHODS) - {method for method, _ in TABLE}:
+        assert decision(policy_for("user"), method, "/notes") == "ImplicitDeny"
 
 
 @pytest.mark.parametrize("roles", [(), ("stranger",), ("(public)",)])
