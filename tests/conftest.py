@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from chalice.test import Client
 
+from chalicelib.guard import decision_log
 from operations.project import Project
 from tests.support import matrix, security_page, service
 from tests.support.client import AsCaller
@@ -47,6 +49,17 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 def log(capsys: pytest.CaptureFixture[str]) -> Callable[[], list[dict[str, Any]]]:
     """Read the decision log since the last reading. Every line of it must be JSON by itself."""
     return lambda: [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+@pytest.fixture
+def in_lambda(environment: Callable[..., None]) -> Iterator[str]:
+    """Be inside Lambda. Its function's name, which the decision log reads when it is imported."""
+    name = "fixture-dev-jwt_authorizer"
+    environment(AWS_LAMBDA_FUNCTION_NAME=name)
+    importlib.reload(decision_log)
+    yield name
+    environment(AWS_LAMBDA_FUNCTION_NAME=None)
+    importlib.reload(decision_log)
 
 
 # For the engine's tests: its own service, in tests/support/service/.

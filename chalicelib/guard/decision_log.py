@@ -7,11 +7,14 @@ import json
 import sys
 import time
 from collections.abc import Mapping
-from datetime import UTC, datetime
+from functools import lru_cache
 
-from chalicelib.guard import settings
+from chalicelib.guard.access import Route
 from chalicelib.guard.decision import Decision
+from chalicelib.guard.settings import ENVIRONMENT
 
+#: Its name in Lambda, which is the same as long as the process lives; elsewhere None.
+FUNCTION = ENVIRONMENT.get("AWS_LAMBDA_FUNCTION_NAME")
 #: A `kid` is the client's text. One that is longer, or that does not print, is left out.
 MAX_KID_LENGTH = 64
 NAMESPACE = "api-guard"
@@ -24,33 +27,29 @@ def write(check: str, decision: Decision, since: float, known: frozenset[str], r
     """Write one line. `since` is of time.perf_counter(), `known` are the table's roles; no others are written."""
     # Never a token, a signature, a secret or a claim beyond subject and roles. JSON escapes whatever could end
     # a line, so a client's text cannot forge one; the route is the table's template, not the client's path.
-    caller, kid, (method, route) = decision.caller, decision.kid or "", decision.route or (None, None)
-    members = {
-        "check": check,
-        "outcome": decision.outcome,
-        "reason": decision.reason,
-        "claim": decision.claim,
-        "detail": decision.detail,
-        "subject": caller and caller.subject,
-        "roles": caller and sorted(caller.roles & known),
-        "method": method,
-        "route": route,
-        "keys_age_s": decision.keys_age and round(decision.keys_age, 1),
-        "kid": kid if 0 < len(kid) <= MAX_KID_LENGTH and kid.isprintable() else None,
-        "duration_ms": milliseconds(since),
-        "request_id": request_id,
-    }
-    _write(members, "decisions")
+    caller, kid, roles = decision.caller, decision.kid or "", decision.caller and decision.caller.roles & known
+    shown = kid if 0 < len(kid) <= MAX_KID_LENGTH and kid.isprintable() else None
+    texts = {"detail": decision.detail, "subject": caller and caller.subject, "kid": shown, "request_id": request_id}
+    line = _constant(check, decision.outcome, decision.reason, decision.claim, decision.route, roles)
+    for name, text in texts.items():
+        if text is not None:
+            line += f',"{name}":{_AS_JSON(text)}'
+    line += "" if decision.keys_age is None else f',"keys_age_s":{decision.keys_age:.1f}'
+    _write(f'{line},"duration_ms":{(time.perf_counter() - since) * 1000:.3f}', "decisions")
+
+
+@lru_cache(maxsize=256)  # they are few, for no text of a client's is in them
+def _constant(
+    check: str, outcome: str, reason: str | None, claim: str | None, route: Route | None, roles: frozenset[str] | None
+) -> str:
+    method, path = route or (None, None)
+    members = {"check": check, "outcome": outcome, "reason": reason, "claim": claim, "method": method, "route": path}
+    return _members(members | {"roles": None if roles is None else sorted(roles), "decisions": FUNCTION and 1})
 
 
 def write_keys(detail: str, **figures: float) -> None:
     """Write a line about the keys: text and figures of our own. All figures are those of a fetch."""
-    _write({"event": "keys", "detail": detail or None, **figures}, "refresh_failures" if figures else None)
-
-
-def milliseconds(since: float) -> float:
-    """Return the time since `since`, which is of time.perf_counter(), to the microsecond."""
-    return round((time.perf_counter() - since) * 1000, 3)
+    _write(_members({"event": "keys", "detail": detail or None, **figures}), "refresh_failures" if figures else None)
 
 
 _AS_JSON = json.JSONEncoder(separators=(",", ":")).encode
@@ -60,15 +59,19 @@ _EMBEDDED = {
 }
 
 
-def _write(members: Mapping[str, object], metric: str | None) -> None:
-    now, function, end = datetime.now(UTC), settings.ENVIRONMENT.get("AWS_LAMBDA_FUNCTION_NAME"), "}\n"
-    line: dict[str, object] = {"time": now.isoformat(timespec="milliseconds")}
-    line |= {name: value for name, value in members.items() if value is not None}
-    if function is not None:
-        line["function"] = function
-        if metric is not None:
-            line.setdefault(metric, 1)
-            end = f',"_aws":{{"Timestamp":{int(now.timestamp() * 1000)},"CloudWatchMetrics":{_EMBEDDED[metric]}}}}}\n'
+def _members(members: Mapping[str, object]) -> str:
+    # Return those that are not None, as JSON without the braces.
+    return _AS_JSON({name: its for name, its in {**members, "function": FUNCTION}.items() if its is not None})[1:-1]
+
+
+@lru_cache(maxsize=1)
+def _second(now: int) -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
+
+
+def _write(members: str, metric: str | None) -> None:
+    now = int(time.time() * 1000)
+    end = f',"_aws":{{"Timestamp":{now},"CloudWatchMetrics":{_EMBEDDED[metric]}}}}}\n' if FUNCTION and metric else "}\n"
     # One write for the line and its end: `chalice local` answers in threads.
-    sys.stdout.write(_AS_JSON(line)[:-1] + end)
+    sys.stdout.write(f'{{"time":"{_second(now // 1000)}.{now % 1000:03}+00:00",{members}{end}')
     sys.stdout.flush()

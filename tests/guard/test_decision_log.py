@@ -6,6 +6,7 @@ import json
 import re
 import time
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -18,7 +19,6 @@ from tests.support.events import token_event
 from tests.support.service import Service
 from tests.support.tokens import token
 
-FUNCTION = "fixture-dev-jwt_authorizer"
 KNOWN = frozenset({"user"})
 ALICE = Caller("alice", frozenset({"user", "stranger"}), 4102444800, {"tenant": "secret"}, 1, "a-key")
 Metrics = Callable[[], list[tuple[dict[str, str], str, float]]]
@@ -29,20 +29,18 @@ def write(decision: Decision, check: str = "authorizer", ago: float = 0) -> None
     decision_log.write(check, decision, time.perf_counter() - ago, KNOWN)
 
 
-def refreshed(failure: str = "", ago: float = 0) -> None:
-    took = decision_log.milliseconds(time.perf_counter() - ago)
-    decision_log.write_keys(failure, refresh_failures=int(failure != ""), refresh_ms=took)
+def refreshed(failure: str = "") -> None:
+    decision_log.write_keys(failure, refresh_failures=int(failure != ""), refresh_ms=12.345)
 
 
 @pytest.fixture
-def metrics(environment: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> Metrics:
+def metrics(in_lambda: str, capsys: pytest.CaptureFixture[str]) -> Metrics:
     """Be inside Lambda; return what CloudWatch would count since the last reading."""
-    environment(AWS_LAMBDA_FUNCTION_NAME=FUNCTION)
 
     def read() -> list[tuple[dict[str, str], str, float]]:
         found = [metric for line in capsys.readouterr().out.splitlines() for metric in metrics_of(line)]
         assert {metric[0] for metric in found} <= {decision_log.NAMESPACE}
-        assert {metric[1].pop("function") for metric in found} <= {FUNCTION}
+        assert {metric[1].pop("function") for metric in found} <= {in_lambda}
         return [metric[1:] for metric in found]
 
     return read
@@ -75,6 +73,23 @@ def test_a_line_holds_what_was_decided_and_nothing_unknown(log: Log) -> None:
         "request_id": "request-1",
     }
     assert bare == {"check": "middleware", "outcome": "allow"}
+
+
+def test_a_line_has_the_time_at_which_it_was_written(log: Log) -> None:
+    for _ in range(2):
+        before = time.time()
+        write(Decision(Outcome.ALLOW))
+        after = time.time()
+        said = datetime.fromisoformat(log()[0]["time"])
+        assert before - 0.001 <= said.timestamp() <= after
+        time.sleep(1)  # the second is kept
+
+
+@pytest.mark.usefixtures("in_lambda")
+def test_a_metric_has_the_time_of_its_line(log: Log) -> None:
+    write(Decision(Outcome.ALLOW))
+    (line,) = log()
+    assert datetime.fromisoformat(line["time"]).timestamp() * 1000 == line["_aws"]["Timestamp"]
 
 
 def test_keys_that_are_fresh_have_an_age_of_zero(log: Log) -> None:
@@ -118,12 +133,11 @@ def test_a_duration_is_milliseconds_to_the_microsecond(capsys: pytest.CaptureFix
         assert re.fullmatch(r"\d+\.\d{1,3}", written[1])
 
 
-def test_a_refresh_is_an_event_of_the_keys_and_says_how_long_it_took(log: Log) -> None:
-    refreshed(ago=1000)
+def test_a_refresh_is_an_event_of_the_keys_and_has_its_figures(log: Log) -> None:
+    refreshed()
     (line,) = log()
     assert line["event"] == "keys"
-    assert 1_000_000 <= line["refresh_ms"] < 1_001_000
-    assert line["refresh_failures"] == 0
+    assert (line["refresh_ms"], line["refresh_failures"]) == (12.345, 0)
 
 
 def test_a_note_is_an_event_of_the_keys(log: Log) -> None:
@@ -160,8 +174,8 @@ def test_a_refresh_and_a_failed_one_count_apart(metrics: Metrics) -> None:
     assert metrics() == [({}, "refresh_failures", 1)]
 
 
-def test_a_refresh_is_no_decision(environment: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
-    environment(AWS_LAMBDA_FUNCTION_NAME=FUNCTION)
+@pytest.mark.usefixtures("in_lambda")
+def test_a_refresh_is_no_decision(capsys: pytest.CaptureFixture[str]) -> None:
     refreshed()
     assert "decisions" not in json.loads(capsys.readouterr().out)
 

@@ -118,12 +118,12 @@ class CachedKeys:
                 left = self._fetched + self._usable_for - now
                 self._next_fetch = now + max(RETRY_AFTER, min(RETRY_STALE_AFTER, left))
             detail = self._failure or " ".join(self._kept.notes)
-            took = decision_log.milliseconds(since)
+            took = round((perf_counter() - since) * 1000, 3)
             decision_log.write_keys(detail, refresh_failures=int(self._failure != ""), refresh_ms=took)
-        age = self._now() - self._fetched
+        age = (self._now() if fetch else self._elapsed) - self._fetched
         if self._failure and age > self._usable_for:
             raise KeysUnavailable(self._failure)
-        return self._kept._replace(age=age, failure=self._failure or None)
+        return KeySet(*self._kept[:3], age, self._failure or None)
 
 
 # AWS Secrets Manager: a field of a JSON secret. A key's name is the id of the secret's version.

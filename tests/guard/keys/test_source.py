@@ -61,6 +61,14 @@ def test_keys_are_fetched_once_and_then_kept_for_their_time(source: Source) -> N
     assert source.cached.current().age == 299.875
 
 
+def test_the_log_has_how_long_a_fetch_took_in_milliseconds(
+    source: Source, log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("chalicelib.guard.keys.source.perf_counter", iter([7.0, 8.2345678]).__next__)
+    source.versions()
+    assert log()[0]["refresh_ms"] == 1234.568
+
+
 def test_after_their_time_they_are_fetched_again(source: Source) -> None:
     source.versions()
     source.now, source.version = 300, "v2"
