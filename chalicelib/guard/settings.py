@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from chalicelib.guard.decision import Failure, Reason
@@ -35,10 +35,6 @@ def _require(satisfied: object, text: str) -> None:
 
 
 # How a variable is read: each reader takes its name and its text, which is never empty.
-
-
-def _media_type(_name: str, text: str) -> str:
-    return text.lower().removeprefix("application/")  # RFC 7515 section 4.1.9
 
 
 def _words(name: str, text: str) -> tuple[str, ...]:
@@ -83,7 +79,7 @@ def _read_from(variable: str, read: Callable[[str, str], Any] = lambda _, text: 
     return field(metadata={"variable": variable, "read": read}, **(more or {"default": None}))  # pragma: no mutate
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Settings:
     """What a token must satisfy beside a good signature, and where keys come from. Times are seconds."""
 
@@ -91,7 +87,8 @@ class Settings:
     issuer: str | None = _read_from("JWT_ISSUER")
     audiences: tuple[str, ...] = _read_from("JWT_AUDIENCE", _words, default=())  # it must be for one of them
     audience_claim: str = _read_from("JWT_AUDIENCE_CLAIM", default="aud")  # or a text claim to compare instead
-    token_type: str | None = _read_from("JWT_TOKEN_TYPE", _media_type)  # what `typ` must be (RFC 8725 section 3.11)
+    # What `typ` must be (RFC 8725 section 3.11), with or without its prefix (RFC 7515 section 4.1.9).
+    token_type: str | None = _read_from("JWT_TOKEN_TYPE", lambda _, text: text.lower().removeprefix("application/"))
     claims: Mapping[str, str] = _read_from("JWT_REQUIRED_CLAIMS", _claims, default_factory=dict)  # exactly this text
     caller_claims: tuple[str, ...] = _read_from("JWT_CALLER_CLAIMS", _words, default=())  # for views
     # A claim's name or, if no claim has that very name, a path of names joined by dots.
@@ -111,6 +108,13 @@ class Settings:
     key_ttl: int = _read_from("JWT_KEY_TTL_SECONDS", partial(_number, 1, 3600), default=300)
     key_max_stale: int = _read_from("JWT_KEY_MAX_STALE_SECONDS", partial(_number, 0, 86400), default=3600)
     allowed_origin: str | None = _read_from("CORS_ALLOWED_ORIGIN", _origin)
+
+    @cached_property
+    def required(self) -> frozenset[str]:
+        """The claims that a token must have."""
+        # Without `iat` the lifetime is unknown.
+        asked = (self.issuer, "iss"), (self.audiences, self.audience_claim), (self.max_lifetime, "iat")
+        return frozenset({"exp", "sub", *self.claims, *[name for setting, name in asked if setting]})
 
 
 #: Every variable that `from_environment` reads, and the setting that it makes.
