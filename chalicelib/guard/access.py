@@ -47,12 +47,11 @@ class Table:
     def match(self, method: str, path: str) -> Route | None:
         """Return the row that a request for this path meets, or None."""
         parts = path.split("/")
-        for shape in self._shapes:
-            if len(shape) == len(parts):
-                wanted = (None if free and part else part for free, part in zip(shape, parts, strict=True))
-                if row := self._rows.get((method, *wanted)):
-                    return row
-        return None
+        if row := self._rows.get((method, *parts)):  # one without parameters goes before all others
+            return row
+        shapes = (zip(shape, parts, strict=True) for shape in self._shapes if len(shape) == len(parts))
+        wanted = ((None if free and part else part for free, part in shape) for shape in shapes)
+        return next(filter(None, (self._rows.get((method, *its)) for its in wanted)), None)
 
 
 def _faults(rules: Rules) -> Iterator[str]:

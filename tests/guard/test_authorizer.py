@@ -20,6 +20,7 @@ from chalicelib.guard.decision import Caller, Outcome, Reason
 from chalicelib.guard.keys.source import KeySet, Revocations, hmac_keys
 from chalicelib.guard.policy import MAX_ANSWER_BYTES
 from chalicelib.guard.settings import Settings
+from chalicelib.guard.tokens import MAX_NUMERIC_DATE
 from tests.support.events import ARN, STAGE_ARN, token_event
 from tests.support.service import Service
 from tests.support.tokens import SECRET, claims, sign, token
@@ -170,13 +171,20 @@ def test_an_answer_that_api_gateway_would_not_take_is_not_sent() -> None:
     assert len(json.dumps(small)) <= MAX_ANSWER_BYTES
 
 
-def test_an_answer_of_exactly_the_bytes_that_api_gateway_takes_is_sent() -> None:
-    table = many_roles(40)
-    some = frozenset(sorted(table.roles)[::2])
-    rest = MAX_ANSWER_BYTES - len(json.dumps(answer(Caller("", some, 1), table, STAGE_ARN)))
-    assert len(json.dumps(answer(Caller("a" * rest, some, 1), table, STAGE_ARN))) == MAX_ANSWER_BYTES
+@pytest.mark.parametrize("claims", [{}, {"tenant": "acme"}])
+@pytest.mark.parametrize("subject", ["a", "a" * 255, '"' * 255, "\u00e9" * 127, "\u20ac" * 85, "\U0001f511" * 63])
+def test_an_answer_of_exactly_the_bytes_that_api_gateway_takes_is_sent(subject: str, claims: dict[str, str]) -> None:
+    roles = many_roles(36)
+    some = frozenset(sorted(roles.roles)[::2])
+    caller = Caller(subject, some, MAX_NUMERIC_DATE, claims)
+
+    def made(padding: int) -> dict[str, Any]:
+        return answer(caller, Table({**roles.rules, ("GET", "/" + "x" * padding): some}), STAGE_ARN)
+
+    rest = MAX_ANSWER_BYTES - len(json.dumps(made(1))) + 1
+    assert len(json.dumps(made(rest))) == MAX_ANSWER_BYTES
     with pytest.raises(AnswerTooLarge):
-        answer(Caller("a" * (rest + 1), some, 1), table, STAGE_ARN)
+        made(rest + 1)
 
 
 def test_the_claims_for_the_views_count_in_the_size_of_an_answer() -> None:

@@ -104,8 +104,7 @@ def endpoint(environment: Texts, region: str) -> SplitResult:
         _require(_REGION.fullmatch(region), "AWS_REGION is in no partition that is known here")
         url = f"https://secretsmanager.{region}.{_DOMAINS.get(region.partition('-')[0], 'amazonaws.com')}"
     _require(_URL.fullmatch(url), "AWS_ENDPOINT_URL is not a plain URL")
-    parts = urlsplit(url)
-    return parts._replace(path=parts.path or "/")
+    return urlsplit(url + "/" * (url.count("/") == 2))  # a request has a path
 
 
 def signed_headers(headers: Texts, path: str, body: bytes, signer: Signer, service: str, now: float) -> dict[str, str]:
