@@ -53,7 +53,8 @@ def patterns(permitted: frozenset[Route], routes: Collection[Route]) -> Patterns
     if not permitted:
         return Patterns((), ("*",))
     open_, closed = sorted(map(own_pattern, permitted)), sorted(map(own_pattern, set(routes) - permitted))
-    # Denied explicitly: a resource policy's Allow would override an implicit deny.
+    # Denied explicitly: a resource policy's Allow would override an implicit deny. For what has no row there is the
+    # middleware.
     methods = {method for method, _ in permitted}
     deny = sorted({f"{method}/*" for method, _ in routes if method not in methods})
     # Without a Deny that would refuse permitted requests: the middleware refuses what is left open here.
