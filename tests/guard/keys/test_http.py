@@ -426,6 +426,17 @@ def test_a_server_that_fails_once_is_asked_again(serve: Serve) -> None:
     assert ask(serve(reply(503, b"<html>"), reply(200, GOOD)).url) == {CURRENT: GOOD}
 
 
+@pytest.mark.parametrize("byte", [0, 255])
+def test_the_second_attempt_waits_for_up_to_a_quarter_of_a_second(
+    serve: Serve, monkeypatch: pytest.MonkeyPatch, byte: int
+) -> None:
+    waits: list[float] = []
+    monkeypatch.setattr("os.urandom", lambda size: bytes([byte] * size))
+    monkeypatch.setattr("time.sleep", waits.append)
+    assert ask(serve(reply(500, b""), reply(200, GOOD)).url) == {CURRENT: GOOD}
+    assert waits == [0, byte / 1000]
+
+
 @pytest.mark.parametrize("name", [None, 7, [], "", "two words", f"A{SECRET_KEY}", "a" * 65, "Code\nline", "AKID1234"])
 def test_an_error_without_a_plain_code_goes_by_its_status(serve: Serve, name: Any) -> None:
     assert failed(serve(reply(400, {"__type": name})).url) == "HTTP 400"
