@@ -6,11 +6,13 @@ import datetime
 import json
 import logging
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from http.client import NotConnected
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -32,6 +34,7 @@ from chalicelib.guard.keys.http import (
     Unsupported,
     connected,
     endpoint,
+    exchange,
     get_secret_values,
     signed_headers,
     signer_of,
@@ -605,6 +608,15 @@ def test_a_server_that_never_answers_the_handshake_is_given_up() -> None:
         assert taken(f"https://127.0.0.1:{silent.getsockname()[1]}", 0.7) < 0.7 + SLACK
 
 
+def test_a_connection_that_has_ended_is_not_opened_again_unwatched(serve: Serve) -> None:
+    url = urlsplit(serve(reply(200, GOOD)).url)
+    with connected(url, None, 0.2) as connection:
+        connection.close()
+        with pytest.raises(NotConnected):
+            exchange(connection, "/", {}, 1000)
+        time.sleep(0.3)  # and when its time is over, nothing is left to end
+
+
 def test_a_port_where_nobody_listens_fails_by_name(serve: Serve) -> None:
     server = serve(reply(200, GOOD))
     server.close()
@@ -639,6 +651,14 @@ def test_both_labels_come_over_one_tls_connection(serve: Serve, shown: Certifica
     server = serve(reply(200, GOOD), reply(200, OLDER), context=shown.context)
     assert ask(server.url, CURRENT, PREVIOUS) == {CURRENT: GOOD, PREVIOUS: OLDER}
     assert server.connections == 1
+
+
+def test_a_connection_trusts_what_it_is_told_to_and_nothing_else(serve: Serve, shown: Certificate) -> None:
+    url = urlsplit(serve(reply(200, GOOD), context=shown.context).url)
+    with connected(url, ssl.create_default_context(cafile=shown.trusted), 5) as connection:
+        assert exchange(connection, "/", {}, 1000, b"{}")[0] == 200
+    with pytest.raises(ssl.SSLCertVerificationError), connected(url, ssl.create_default_context(), 5):
+        pass
 
 
 def test_a_certificate_is_held_against_the_hosts_name(serve: Serve, tmp_path: Path, trusting: Trusting) -> None:

@@ -232,6 +232,13 @@ def test_a_secrets_manager_that_is_not_there_is_one_sentence_with_the_fix(enviro
     assert said == f"Secret '{SECRET_ID}' cannot be read (EndpointConnectionError): {FIX}"
 
 
+@pytest.mark.usefixtures("manager")
+def test_the_sdk_gives_up_within_the_time_of_a_function() -> None:
+    config = source.client().meta.config
+    assert config.retries == {"mode": "standard", "total_max_attempts": 2}
+    assert config.retries["total_max_attempts"] * (config.connect_timeout + config.read_timeout) <= 6
+
+
 def test_an_error_that_nobody_expects_is_logged_with_its_place(manager: SecretsManager, log: Callable[[], Any]) -> None:
     manager.put("v1", SECRET, "AWSCURRENT")
     manager.nameless = "AWSCURRENT"
