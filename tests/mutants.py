@@ -52,7 +52,7 @@ def run() -> None:
     shutil.copytree(PROJECT, COPY, ignore=UNSHIPPED)
     for module in (COPY / "chalicelib" / "guard").rglob("*.py"):
         module.write_text(undecorated(module.read_text()))
-    say("Mutating; ten minutes or so on two cores ...")
+    say("Mutating; twenty minutes or so on two cores ...")
     mutmut = str(Path(sys.executable).with_name("mutmut"))
     done = subprocess.run([mutmut, "run", "--max-children", "2"], cwd=COPY, check=False)
     if done.returncode:
