@@ -13,7 +13,7 @@ from chalicelib.guard.access import Route
 from chalicelib.guard.decision import Decision
 from chalicelib.guard.settings import ENVIRONMENT
 
-#: Its name in Lambda, which is the same as long as the process lives; elsewhere None.
+#: The function's name in Lambda, the same as long as the process lives; elsewhere None.
 FUNCTION = ENVIRONMENT.get("AWS_LAMBDA_FUNCTION_NAME")
 #: A `kid` is the client's text. One that is longer, or that does not print, is left out.
 MAX_KID_LENGTH = 64
@@ -64,7 +64,7 @@ def _members(members: Mapping[str, object]) -> str:
     return _AS_JSON({name: its for name, its in {**members, "function": FUNCTION}.items() if its is not None})[1:-1]
 
 
-@lru_cache(maxsize=1)
+@lru_cache(maxsize=1)  # many lines have the same second
 def _second(now: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(now))
 
