@@ -155,6 +155,18 @@ def test_a_claim_for_the_views_is_in_the_context_as_json(
     assert json.loads(answered["context"]["caller_claims"]) == {"tenant": "acme"}
 
 
+def test_keys_are_kept_for_the_time_that_is_set(
+    fixture_service: Service, environment: Callable[..., None], log: Log, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment(JWT_KEY_TTL_SECONDS="60", JWT_KEY_MAX_STALE_SECONDS="0")
+    fetches = []
+    for now in (1000.0, 1059.0, 1060.0):
+        monkeypatch.setattr("chalicelib.guard.keys.source.monotonic", lambda now=now: now)
+        authorize(fixture_service, token("user"))
+        fetches.append(len([line for line in log() if "event" in line]))
+    assert fetches == [1, 0, 1]
+
+
 def many_roles(count: int) -> Table:
     """Return a table with so many routes, each for a role of its own."""
     names = [hashlib.sha256(str(number).encode()).hexdigest() for number in range(count)]
